@@ -1,0 +1,152 @@
+"""The command line: `questd serve`, `questd load`, `questd unload`. Every flag is a field of Settings.
+
+It owns what users read when something is wrong: one line that begins with "questd:", and the exit status.
+"""
+
+import argparse
+import asyncio
+import logging
+import sys
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from importlib import metadata
+from typing import Any, NoReturn
+
+from pydantic.fields import FieldInfo
+from redis.exceptions import RedisError
+
+from questd import library, settings, workers
+from questd.embedded import StartFailed
+from questd.settings import BadSetting, Settings, hidden
+
+LOCAL_REDIS = "redis://127.0.0.1:6379"
+"""Where load and unload look for a Redis when none is named, as redis-cli does."""
+
+SERVE = """\
+Serve the Amazon SQS protocol. Without --redis-url it starts a private Redis and keeps the messages in --data-dir.
+
+  questd serve
+  AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any AWS_DEFAULT_REGION=us-east-1 \\
+    aws --endpoint-url http://127.0.0.1:9324 sqs create-queue --queue-name orders
+"""
+
+LOAD = """\
+Put the library "quest" into a Redis or Valkey, so that any Redis client can use queues, with or without questd.
+Loading it again does no harm; an older one is replaced. Without --redis-url: redis://127.0.0.1:6379.
+
+  questd load --redis-url redis://127.0.0.1:6379
+  redis-cli FCALL sendMessage 1 orders hello
+  questd load --print | redis-cli -x FUNCTION LOAD REPLACE
+"""
+
+UNLOAD = """\
+Take the library "quest", and nothing else, out of a Redis or Valkey. Queues and messages stay.
+Without --redis-url: redis://127.0.0.1:6379.
+
+  questd unload --redis-url redis://127.0.0.1:6379
+"""
+
+SOURCES = "Each setting is taken from its flag, else its QUESTD_ variable, else the file that --config names."
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"questd: {hidden(message)} (see {self.prog} --help)\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line, and return the exit status: 0, 1 with one line on standard error, or 2 for wrong usage."""
+    parser = _parser()
+    options = vars(parser.parse_args(arguments))
+    command: Callable[[Settings, argparse.Namespace], None] | None = options.pop("command", None)
+    if command is None:
+        parser.print_help(sys.stderr)
+        return 2
+    for name in settings.unknown_variables():
+        sys.stderr.write(f"questd: {name} is no setting, it is ignored\n")
+    try:
+        read = settings.read({name: value for name, value in options.items() if name in Settings.model_fields})
+        command(read, argparse.Namespace(**options))
+    except (BadSetting, StartFailed) as refused:
+        sys.stderr.write(f"questd: {hidden(str(refused))}\n")
+        return 1
+    return 0
+
+
+def _serve(read: Settings, _: argparse.Namespace) -> None:
+    logging.basicConfig(level=read.log_level.upper(), format="questd: %(levelname)s: %(message)s")
+    workers.run(read)
+
+
+def _load(read: Settings, options: argparse.Namespace) -> None:
+    if options.print:
+        sys.stdout.write(library.source(test_mode=read.test_mode))
+        return
+    _on_redis(read, lambda url: library.load(url, test_mode=read.test_mode), "the library is loaded into")
+
+
+def _unload(read: Settings, options: argparse.Namespace) -> None:
+    _on_redis(read, lambda url: library.unload(url, force=options.force), "no library any more in")
+
+
+def _on_redis(read: Settings, act: Callable[[str], Coroutine[Any, Any, None]], done: str) -> None:
+    url = read.redis_url or LOCAL_REDIS
+    try:
+        asyncio.run(act(url))
+    except (library.LibraryRefused, RedisError) as error:
+        raise StartFailed(workers.explained(error, url)) from None
+    sys.stdout.write(f"questd: {done} {hidden(url)}\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser("questd", description="A message-queue server that speaks the Amazon SQS protocol on Redis.")
+    parser.add_argument("--version", action="version", version=f"questd {_version()}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    _command(commands, _serve, SERVE, Settings.model_fields)
+    load = _command(commands, _load, LOAD, ("config", "redis_url", "test_mode"))
+    load.add_argument("--print", action="store_true", help="write the library to standard output instead")
+    unload = _command(commands, _unload, UNLOAD, ("config", "redis_url"))
+    unload.add_argument("--force", action="store_true", help="also while a questd uses that Redis")
+    return parser
+
+
+def _command(
+    commands: "argparse._SubParsersAction[_Parser]",
+    run: Callable[[Settings, argparse.Namespace], None],
+    text: str,
+    names: Iterable[str],
+) -> _Parser:
+    parser = commands.add_parser(
+        run.__name__.strip("_"),
+        help=text.partition(".")[0],
+        description=text,
+        epilog=SOURCES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    for name in names:
+        _add_flag(parser, name, Settings.model_fields[name])
+    parser.set_defaults(command=run)
+    return parser
+
+
+def _add_flag(parser: argparse.ArgumentParser, name: str, field: FieldInfo) -> None:
+    default = field.get_default(call_default_factory=True, validated_data={})
+    shown = "" if default is None or default is False else f", default {default}"
+    text = f"{field.description} [{settings.variable(name)}{shown}]".replace("%", "%%")
+    if field.annotation is bool:
+        action = argparse.BooleanOptionalAction
+        parser.add_argument(settings.flag(name), action=action, help=text, default=argparse.SUPPRESS)
+    else:
+        metavar = name.rpartition("_")[2].upper()
+        parser.add_argument(settings.flag(name), metavar=metavar, help=text, default=argparse.SUPPRESS)
+
+
+def _version() -> str:
+    try:
+        return metadata.version("questd")
+    except metadata.PackageNotFoundError:
+        return "(not installed)"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

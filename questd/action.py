@@ -1,0 +1,212 @@
+"""Actions: request models that answer themselves, and what they may use. Which protocol brought one, it does not know."""
+
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo
+
+from questd import errors
+from questd.library import Library
+from questd.longpoll import LongPolls
+from questd.settings import Settings
+
+QUEUE_NAME = re.compile(r"[A-Za-z0-9_-]{1,80}", re.ASCII)
+"""What a queue may be called. It also keeps a name from leaving its hash tag."""
+
+FACTS_LIMIT = 100_000
+"""Queues that a process knows by heart; more are forgotten together, and learnt again."""
+
+
+class Facts(NamedTuple):
+    """What a process keeps of a queue, to check a request before it asks Redis: good as long as `version` is."""
+
+    version: bytes
+    MaximumMessageSize: int
+    ReceiveMessageWaitTimeSeconds: int
+
+
+@dataclass(slots=True)
+class Request:
+    """An HTTP request as either front hands it in."""
+
+    method: str
+    target: str
+    headers: Mapping[str, str]
+    body: bytes
+    peer: str = ""
+    principal: str = ""
+    """Who asks: set by one step; '' is anybody."""
+    undo: Callable[[], None] | None = None
+    """Set by an action that must be undone when its answer cannot be written."""
+
+    @property
+    def host(self) -> str:
+        """Where the client sees this server."""
+        return self.headers.get("Host", "")
+
+
+@dataclass
+class Questd:
+    """What an action may use."""
+
+    settings: Settings
+    library: Library
+    polls: LongPolls
+    facts: dict[str, Facts] = field(default_factory=dict)
+    ahead_ms: float | None = None
+    """How far Redis's clock is ahead of this process's monotonic one; None before the first receive."""
+
+    def arn(self, queue: str) -> str:
+        """Return the ARN of a queue."""
+        return f"arn:aws:sqs:{self.settings.region}:{self.settings.account}:{queue}"
+
+    def url(self, queue: str, request: Request) -> str:
+        """Return the URL of a queue, on the host that the client used."""
+        base = self.settings.public_url or f"http://{request.host}"
+        return f"{base.rstrip('/')}/{self.settings.account}/{queue}"
+
+    async def call(self, function: str, queue: str, *arguments: bytes | str | float, repeat: bool = False) -> Any:  # noqa: ANN401
+        """Call a function of the library on a queue."""
+        return await self.library.call(function, key_of(queue), *arguments, repeat=repeat)
+
+    async def facts_of(self, queue: str) -> Facts:
+        """Return what is known of a queue; the first time it is asked. Raises QueueDoesNotExist."""
+        known = self.facts.get(queue)
+        if known is None:
+            reply = await self.call("quest_facts", queue, repeat=True)
+            known = self.learn(queue, reply[1])
+        return known
+
+    def learn(self, queue: str, flat: list[bytes]) -> Facts:
+        """Keep the facts of a queue, out of all the fields of its hash."""
+        fields = dict(zip(flat[::2], flat[1::2], strict=True))
+        if len(self.facts) >= FACTS_LIMIT:
+            self.facts.clear()
+        self.facts[queue] = Facts(
+            fields[b"version"], int(fields[b"MaximumMessageSize"]), int(fields[b"ReceiveMessageWaitTimeSeconds"])
+        )
+        return self.facts[queue]
+
+    async def ask(
+        self,
+        function: str,
+        queue: str,
+        arguments: Callable[[Facts], Iterable[bytes | str | float]],
+        *,
+        repeat: bool = False,
+        abandoned: Callable[[Any], None] | None = None,
+    ) -> list[Any]:
+        """Call a function that wants to know that this process knows the queue as it is.
+
+        `arguments` checks the request against the facts and gives what the function gets after the version; it is
+        called again when they were out of date.
+        """
+        while True:
+            facts = await self.facts_of(queue)
+            try:
+                reply: list[Any] = await self.library.call(
+                    function, key_of(queue), facts.version, *arguments(facts), repeat=repeat, abandoned=abandoned
+                )
+            except errors.QueueDoesNotExist:
+                self.facts.pop(queue, None)
+                raise
+            if not reply or reply[0] != b"facts":
+                return reply
+            self.learn(queue, reply[1])
+
+    def now_ms(self) -> float | None:
+        """Return Redis's time as far as this process knows it."""
+        return None if self.ahead_ms is None else time.monotonic() * 1000 + self.ahead_ms
+
+    def note_time(self, server_ms: int) -> None:
+        """Keep how far Redis's clock is ahead."""
+        self.ahead_ms = server_ms - time.monotonic() * 1000
+
+
+def key_of(queue: str) -> str:
+    """Return the key that a queue's functions get."""
+    return f"quest:{{{queue}}}"
+
+
+def _queue_name(url: object) -> str:
+    """Return the queue that a QueueUrl names: a URL on any host, or a bare name (contract 1.4)."""
+    if not isinstance(url, str):
+        return url  # type: ignore[return-value]  # the type check comes next
+    name = url.rpartition("/")[2]
+    if not QUEUE_NAME.fullmatch(name):
+        raise errors.QueueDoesNotExist
+    return name
+
+
+def between(low: int, high: int, reason: str) -> AfterValidator:
+    """Return a field's range and AWS's words for it."""
+
+    def check(value: int, info: ValidationInfo) -> int:
+        if not low <= value <= high:
+            raise errors.InvalidParameter(value, info.field_name, reason)
+        return value
+
+    return AfterValidator(check)
+
+
+def _not_a_boolean(value: object) -> object:
+    if isinstance(value, bool):
+        raise errors.UnconvertibleValue(f"{value}_VALUE".upper(), "Integer")
+    return value
+
+
+Integer = Annotated[int, BeforeValidator(_not_a_boolean)]
+"""A number, or its decimal text; never true or false."""
+
+QueueName = Annotated[str, BeforeValidator(_queue_name)]
+"""A QueueUrl, read as the name in it."""
+
+
+class Action(BaseModel):
+    """A request for one action. Unknown members are ignored, null is absent (the awsJson rules)."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    async def __call__(self, questd: Questd, request: Request) -> dict[str, Any] | None:
+        """Do it, and return the members of the answer; None for an action without output."""
+        raise NotImplementedError
+
+
+class QueueAction(Action):
+    """An action on one queue."""
+
+    QueueUrl: QueueName
+
+
+def mistake(error: ValidationError) -> errors.SQSError:
+    """Return the error that AWS gives for what pydantic found wrong first."""
+    first = error.errors(include_url=False, include_context=False)[0]
+    location, value = first["loc"], first["input"]
+    if first["type"] == "json_invalid" or not location:
+        return errors.SerializationException()
+    if first["type"] == "missing" or value is None:
+        return missing(str(location[-1]))
+    return _wrong_type(first["type"], value)
+
+
+def missing(name: str) -> errors.SQSError:
+    """Return the error for a member that must be given."""
+    return errors.QueueDoesNotExist() if name == "QueueUrl" else errors.MissingParameter(name)
+
+
+_JAVA = {"string": "String", "int": "Integer", "bool": "Boolean"}
+"""What Coral, AWS's service framework, calls the types that pydantic's error types begin with."""
+
+
+def _wrong_type(kind: str, value: object) -> errors.SQSError:
+    if isinstance(value, dict):
+        return errors.UnexpectedStructure()
+    if isinstance(value, list):
+        return errors.UnexpectedList()
+    if kind.startswith(("list", "dict", "model")):
+        return errors.UnrecognizedCollection()
+    name = {bool: f"{value}".upper(), str: "STRING", int: "NUMBER", float: "NUMBER"}.get(type(value), "STRING")
+    return errors.UnconvertibleValue(f"{name}_VALUE", _JAVA.get(kind.partition("_")[0], "String"))

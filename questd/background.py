@@ -1,0 +1,173 @@
+"""The background task: what falls due in any queue happens when it is due (lua/background.lua).
+
+One process at a time does it, by a lease in Redis. It keeps one heap of alarms and one timer; a queue with nothing due
+is not in it and costs nothing. It makes things prompt, it never makes them right.
+"""
+
+import asyncio
+import contextlib
+import heapq
+import logging
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from questd import errors
+from questd.library import Library
+
+log = logging.getLogger(__name__)
+
+LEASE = "quest:lease"
+LEASE_MS = 3000
+RENEW_SECONDS = 1.0
+"""Three tries before the lease runs out; another process takes over at most four seconds after the holder is gone."""
+
+RETRY_SECONDS = 1.0
+TOGETHER = 64
+"""Ticks in flight at once."""
+
+RELAY_BATCH = 100
+DURABLE_SECONDS = 2.0
+"""With everysec, what was written is on disk by then: only then the source forgets what the target took."""
+
+
+class Background:
+    """The background task of one process; it works while the process has the lease."""
+
+    def __init__(self, process: str, library: Library, client: Redis, dead_letter_after_ms: int | str) -> None:
+        self._process = process
+        self._library = library
+        self._client = client
+        self._dead_letter_after_ms = dead_letter_after_ms
+        self._due: dict[str, float] = {}
+        self._heap: list[tuple[float, str]] = []
+        self._earlier = asyncio.Event()
+
+    async def run(self) -> None:
+        """Take the lease, work, keep it; until cancelled, when the lease is given up."""
+        work: asyncio.Task[None] | None = None
+        try:
+            while True:
+                held = await self._lease(LEASE_MS)
+                if held and (work is None or work.done()):
+                    work = asyncio.create_task(self._work())
+                elif not held and work:
+                    work = await _cancelled(work)
+                await asyncio.sleep(RENEW_SECONDS)
+        finally:
+            if work:
+                await _cancelled(work)
+                await self._lease(0)
+
+    async def _lease(self, lease_ms: int) -> bool:
+        try:
+            return bool(await self._library.call("quest_lease", LEASE, self._process, lease_ms))
+        except errors.SQSError:
+            return False
+
+    async def _work(self) -> None:
+        """Hear of alarms and tick what is due, until cancelled."""
+        self._due.clear()
+        self._heap.clear()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._listen())
+            tasks.create_task(self._tick_what_is_due())
+
+    async def _listen(self) -> None:
+        """Take alarms from Redis. A subscription made anew reads all of them: some may have been missed."""
+        while True:
+            try:
+                async with self._client.pubsub() as subscription:
+                    await subscription.subscribe("quest:alarm")
+                    async for message in subscription.listen():
+                        await self._take(message)
+            except (RedisError, OSError, errors.SQSError) as error:
+                log.warning("the background task: Redis went away (%s)", error)
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _take(self, message: dict[str, Any]) -> None:
+        """An alarm is `<ms until then> <queue>`; the queue `*` asks to read them all."""
+        if message["type"] == "subscribe":
+            await self._read_all()
+        elif message["type"] == "message":
+            delay_ms, _, queue = message["data"].decode().partition(" ")
+            if queue == "*":
+                await self._read_all()
+            else:
+                self._note(queue, int(delay_ms))
+
+    async def _read_all(self) -> None:
+        names = await self._library.execute("ZRANGE", "quest:queues", 0, -1)
+        keys = [f"quest:{{{name.decode()}}}" for name in names]
+        alarms = await asyncio.gather(*(self._library.call("quest_alarm", key, repeat=True) for key in keys))
+        for key, delay_ms in zip(keys, alarms, strict=True):
+            self._note(key, delay_ms)
+
+    def _note(self, queue: str, delay_ms: int) -> None:
+        """Remember when a queue wants a tick, unless it is to have one earlier; -1 is never."""
+        due = asyncio.get_running_loop().time() + delay_ms / 1000
+        if delay_ms < 0 or self._due.get(queue, float("inf")) <= due:
+            return
+        self._due[queue] = due
+        heapq.heappush(self._heap, (due, queue))
+        if self._heap[0][1] == queue:
+            self._earlier.set()
+
+    async def _tick_what_is_due(self) -> None:
+        while True:
+            due = self._take_due()
+            if due:
+                await asyncio.gather(*(self._tick(queue) for queue in due))
+                continue
+            self._earlier.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(self._heap[0][0] if self._heap else None):
+                    await self._earlier.wait()
+
+    def _take_due(self) -> list[str]:
+        """Take the queues that are due out of the heap, and entries that an earlier alarm has overtaken."""
+        now, due = asyncio.get_running_loop().time(), []
+        while self._heap and self._heap[0][0] <= now and len(due) < TOGETHER:
+            at, queue = heapq.heappop(self._heap)
+            if self._due.get(queue) == at:
+                del self._due[queue]
+                due.append(queue)
+        return due
+
+    async def _tick(self, queue: str) -> None:
+        try:
+            delay_ms, leaving = await self._library.call("quest_tick", queue, self._dead_letter_after_ms)
+        except errors.QueueDoesNotExist:
+            return
+        except errors.SQSError as error:
+            log.warning("the background task: no tick of %s (%s)", queue, error.message)
+            delay_ms, leaving = round(RETRY_SECONDS * 1000), 0
+        self._note(queue, delay_ms)
+        if leaving:
+            await self._relay(queue)
+
+    async def _relay(self, queue: str) -> None:
+        """Hand on the messages that leave for another slot of a Cluster, and have those forgotten that are safe there."""
+        try:
+            reply = await self._library.call("quest_outbox", queue, RELAY_BATCH, repeat=True)
+            for number, incarnation, target, record in zip(*(reply[i::4] for i in range(4)), strict=True):
+                try:
+                    await self._library.call(
+                        "quest_arrive", f"quest:{{{target.decode()}}}", incarnation, number, record
+                    )
+                except errors.QueueDoesNotExist:
+                    await self._library.call("quest_take_back", queue, target)
+                    return
+        except errors.SQSError as error:
+            log.warning("the background task: dead letters of %s wait (%s)", queue, error.message)
+            return
+        if reply:
+            loop = asyncio.get_running_loop()
+            loop.call_later(DURABLE_SECONDS, self._library.send, "quest_ack", queue, reply[-4])
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError, Exception):
+        await task

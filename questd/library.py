@@ -1,0 +1,188 @@
+"""The Functions library `quest`: its source put together, loaded into a Redis and taken out of it again.
+
+It knows the Lua files and their version, how a call fails and what that means to a client; nothing of messages or HTTP.
+"""
+
+import asyncio
+import logging
+import re
+from collections.abc import Awaitable, Callable
+from importlib.resources import files
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from questd import errors
+from questd.pipeline import Pipeline, RedisUnavailable
+
+log = logging.getLogger(__name__)
+
+FILES = ("quest", "longpoll", "queues", "redrive", "messages", "background", "quest_api")
+"""In this order: a later file uses what an earlier one defined."""
+
+OLDEST_REDIS = 7
+"""Functions came with Redis 7.0; every Valkey has them."""
+
+Execute = Callable[..., Awaitable[Any]]
+"""Runs one command on a Redis and gives its reply."""
+
+
+class LibraryRefused(Exception):
+    """The library cannot be loaded or unloaded here; the text says why and what to do."""
+
+
+def source(*, test_mode: bool) -> str:
+    """Return the library's Lua source; `test_mode` adds a clock that tests can move."""
+    folder = files("questd") / "lua"
+    names = (*FILES, "clock") if test_mode else FILES
+    return "\n".join((folder / f"{name}.lua").read_text() for name in names)
+
+
+def version() -> int:
+    """Return the version of the library in this questd."""
+    found = re.search(r"^local VERSION = (\d+)", source(test_mode=False), re.MULTILINE)
+    assert found, "quest.lua names its version"  # noqa: S101  # a packaging mistake, not an input
+    return int(found[1])
+
+
+async def load_with(execute: Execute, *, test_mode: bool) -> None:
+    """Load the library: an older one is replaced, a newer one refused."""
+    loaded = await _loaded_version(execute)
+    if loaded > version():
+        raise LibraryRefused(
+            f"this Redis has version {loaded} of the library, loaded by a newer questd (this one has {version()}). "
+            "Run that questd, or remove its library first: questd unload"
+        )
+    await execute("FUNCTION", "LOAD", "REPLACE", source(test_mode=test_mode))
+
+
+async def _loaded_version(execute: Execute) -> int:
+    try:
+        reply = await execute("FCALL", "quest_version", 0)
+    except ResponseError as error:
+        if "Function not found" in str(error):
+            return 0
+        raise
+    return int(reply[0])
+
+
+async def load(url: str, *, test_mode: bool) -> None:
+    """Load the library into the Redis at `url`.
+
+    Raises LibraryRefused when that Redis is too old or has a newer library, RedisError when it cannot be used.
+    """
+    async with _client(url) as client:
+        server = await client.info("server")
+        if "valkey_version" not in server and int(str(server["redis_version"]).split(".")[0]) < OLDEST_REDIS:
+            raise LibraryRefused(
+                f"this Redis is version {server['redis_version']}, too old for questd: it needs Redis 7 or Valkey"
+            )
+        await load_with(client.execute_command, test_mode=test_mode)
+
+
+async def unload(url: str, *, force: bool) -> None:
+    """Take the library, and only this library, out of the Redis at `url`.
+
+    Raises LibraryRefused while a questd runs there, unless `force`; RedisError when Redis cannot be used.
+    """
+    async with _client(url) as client:
+        if not await _loaded_version(client.execute_command):
+            return
+        if not force and await client.execute_command("FCALL", "quest_holder", 1, "quest:lease"):
+            raise LibraryRefused(
+                "a questd is running on this Redis and would load its library again. Stop it first (or use --force)"
+            )
+        await client.execute_command("FUNCTION", "DELETE", "quest")
+
+
+def _client(url: str) -> Redis:
+    return Redis.from_url(url, protocol=2)
+
+
+class Library:
+    """The library as a running questd calls it, through the shared pipeline."""
+
+    def __init__(self, pipeline: Pipeline, *, test_mode: bool) -> None:
+        self._pipeline = pipeline
+        self._test_mode = test_mode
+        self._loading: asyncio.Task[None] | None = None
+        self._sent: set[asyncio.Task[Any]] = set()
+
+    async def call(
+        self,
+        function: str,
+        key: str,
+        *arguments: bytes | str | float,
+        repeat: bool = False,
+        abandoned: Callable[[Any], None] | None = None,
+    ) -> Any:  # noqa: ANN401  # each function documents its reply
+        """Call a function of the library with its one key; the reply is as its Lua header says.
+
+        `repeat` and `abandoned` are Pipeline.call's. Raises the SQS error that the function names, ServiceUnavailable
+        when Redis cannot do it now, InternalFailure for a mistake of ours. A library that is gone is loaded again.
+        """
+        command = ("FCALL", function, 1, key, *arguments)
+        try:
+            try:
+                return await self._reply(command, repeat=repeat, abandoned=abandoned)
+            except ResponseError as error:
+                if "Function not found" not in str(error):
+                    raise
+                await self._load_again()
+                return await self._reply(command, repeat=repeat, abandoned=abandoned)
+        except ResponseError as error:
+            raise self._meaning_of(error, function) from error
+        except RedisUnavailable as error:
+            raise errors.ServiceUnavailable(str(error)) from error
+
+    async def _reply(self, command: tuple[Any, ...], *, repeat: bool, abandoned: Callable[[Any], None] | None) -> Any:  # noqa: ANN401
+        reply = self._pipeline.call(*command, repeat=repeat, abandoned=abandoned)
+        try:
+            return await reply
+        except asyncio.CancelledError:
+            # Cancelled between the reply's coming and our waking: the pipeline had handed it over.
+            if abandoned and reply.done() and not reply.cancelled() and not reply.exception():
+                abandoned(reply.result())
+            raise
+
+    async def execute(self, *command: bytes | str | float) -> Any:  # noqa: ANN401
+        """Run a plain command that changes nothing; fails as `call` does."""
+        try:
+            return await self._pipeline.call(*command, repeat=True)
+        except ResponseError as error:
+            raise self._meaning_of(error, str(command[0])) from error
+        except RedisUnavailable as error:
+            raise errors.ServiceUnavailable(str(error)) from error
+
+    def send(self, function: str, key: str, *arguments: bytes | str | float) -> None:
+        """Call a function for whose outcome nobody waits."""
+        task = asyncio.get_running_loop().create_task(self.call(function, key, *arguments))
+        self._sent.add(task)
+        task.add_done_callback(self._sent_done)
+
+    def _sent_done(self, task: asyncio.Task[Any]) -> None:
+        self._sent.discard(task)
+        if not task.cancelled() and task.exception():
+            log.warning("a call in the background failed: %s", task.exception())
+
+    @staticmethod
+    def _meaning_of(error: ResponseError, function: str) -> errors.SQSError:
+        text = str(error)
+        known = errors.from_redis(text)
+        if known:
+            return known
+        log.error("%s: Redis answered %s", function, text)
+        if type(error) is not ResponseError or text.partition(" ")[0].isupper():
+            return errors.ServiceUnavailable(text)
+        return errors.InternalFailure()
+
+    async def _load_again(self) -> None:
+        """Load the library once for all the calls that missed it together."""
+        if self._loading is None or self._loading.done():
+            log.warning("the library was gone from Redis: loading it again")
+            self._loading = asyncio.create_task(load_with(self._pipeline.call, test_mode=self._test_mode))
+        try:
+            await asyncio.shield(self._loading)
+        except LibraryRefused as error:
+            raise errors.ServiceUnavailable(str(error)) from error

@@ -1,0 +1,169 @@
+"""Long polls: who waits on which queue in this process, and what wakes it. Nothing here polls Redis.
+
+A waiter asks Redis, which remembers this process when it has nothing to give (lua/longpoll.lua); then it sleeps until a
+wake comes for its queue, or its time is up and it asks a last time. A wake is for one waiter; one that leaves without
+having asked hands it on. It knows nothing of HTTP or messages: `ask` is the caller's.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+log = logging.getLogger(__name__)
+
+Ask = Callable[[int, int], Awaitable[list[Any]]]
+"""Asks once: ms that this waiter stays when it gets nothing, ms that the other ones stay → the reply of quest_receive."""
+
+SERVER_TIME, MORE, FIRST = 0, 1, 2
+"""Where quest_receive's reply has its parts."""
+
+NOTHING: list[Any] = [0, 0]
+"""A reply without messages."""
+
+RECONNECT_SECONDS = 0.2
+
+
+@dataclass(slots=True, eq=False)
+class _Waiter:
+    """One receive that waits: until when (the loop's time), and the future that wakes it while it sleeps."""
+
+    deadline: float
+    alarm: asyncio.Future[bool] | None = None
+
+
+@dataclass(slots=True)
+class _Queue:
+    """The waiters on one queue, those asleep in the order of their coming; a wake that found all of them asking."""
+
+    waiters: set[_Waiter] = field(default_factory=set)
+    asleep: deque[_Waiter] = field(default_factory=deque)
+    missed: bool = False
+
+
+class LongPolls:
+    """The long polls of one process."""
+
+    def __init__(self, process: str, hand_on: Callable[[str], None]) -> None:
+        """Wait under the name `process`; `hand_on` gives a wake for a queue back to Redis, for another process."""
+        self.process = process
+        self.listening = asyncio.Event()
+        self._hand_on = hand_on
+        self._queues: dict[str, _Queue] = {}
+        self._closed = False
+
+    def __len__(self) -> int:
+        """How many receives wait."""
+        return sum(len(queue.waiters) for queue in self._queues.values())
+
+    async def receive(self, key: str, seconds: float, ask: Ask) -> list[Any]:
+        """Ask for messages of the queue `key` until there are some, for at most `seconds`."""
+        queue = self._queues.setdefault(key, _Queue())
+        waiter = _Waiter(asyncio.get_running_loop().time() + seconds)
+        queue.waiters.add(waiter)
+        woken = False
+        try:
+            while True:
+                reply = await ask(self._left_ms(waiter), self._others_ms(queue, waiter))
+                woken = False
+                if len(reply) > FIRST or self._is_over(waiter, reply):
+                    return reply
+                if reply[MORE] or queue.missed:
+                    queue.missed = False
+                    continue
+                woken = await self._sleep(queue, waiter)
+                if self._closed:
+                    return NOTHING
+        finally:
+            self._leave(key, queue, waiter, hand_on=woken)
+
+    def _left_ms(self, waiter: _Waiter) -> int:
+        if self._closed:
+            return 0
+        return max(0, round((waiter.deadline - asyncio.get_running_loop().time()) * 1000))
+
+    def _others_ms(self, queue: _Queue, waiter: _Waiter) -> int:
+        return max((self._left_ms(other) for other in queue.waiters if other is not waiter), default=0)
+
+    def _is_over(self, waiter: _Waiter, reply: list[Any]) -> bool:
+        return not reply[MORE] and self._left_ms(waiter) == 0
+
+    async def _sleep(self, queue: _Queue, waiter: _Waiter) -> bool:
+        """Sleep until a wake (True) or the deadline (False)."""
+        loop = asyncio.get_running_loop()
+        waiter.alarm = loop.create_future()
+        queue.asleep.append(waiter)
+        timer = loop.call_at(waiter.deadline, self._rouse, waiter, False)  # noqa: FBT003  # the future's result
+        try:
+            return await waiter.alarm
+        except asyncio.CancelledError:
+            if waiter.alarm.done() and not waiter.alarm.cancelled() and waiter.alarm.result():
+                queue.missed = True  # woken and cancelled at once: _leave hands it on
+            raise
+        finally:
+            timer.cancel()
+            if waiter in queue.asleep:
+                queue.asleep.remove(waiter)
+
+    @staticmethod
+    def _rouse(waiter: _Waiter, woken: bool) -> bool:  # noqa: FBT001  # the future's result
+        if waiter.alarm is None or waiter.alarm.done():
+            return False
+        waiter.alarm.set_result(woken)
+        return True
+
+    def _leave(self, key: str, queue: _Queue, waiter: _Waiter, *, hand_on: bool) -> None:
+        queue.waiters.discard(waiter)
+        if not queue.waiters:
+            del self._queues[key]
+        if hand_on or (queue.missed and len(queue.asleep) == len(queue.waiters)):
+            queue.missed = False
+            self.wake(key)
+
+    def wake(self, key: str) -> None:
+        """Wake one waiter of the queue `key`; with nobody here, hand the wake on."""
+        queue = self._queues.get(key)
+        if queue is None:
+            if not self._closed:
+                self._hand_on(key)
+            return
+        while queue.asleep:
+            if self._rouse(queue.asleep.popleft(), woken=True):
+                return
+        queue.missed = True
+
+    def wake_all(self) -> None:
+        """Wake every waiter: a wake may have been lost."""
+        for queue in self._queues.values():
+            queue.missed = True
+            while queue.asleep:
+                self._rouse(queue.asleep.popleft(), woken=True)
+
+    def close(self) -> None:
+        """End every wait, now and from now on, with what there is: nothing."""
+        self._closed = True
+        self.wake_all()
+
+    async def listen(self, client: Redis) -> None:
+        """Take wakes from Redis until cancelled. A subscription made anew wakes everybody."""
+        while True:
+            try:
+                async with client.pubsub() as subscription:
+                    await subscription.subscribe(f"quest:wake:{self.process}")
+                    async for message in subscription.listen():
+                        self._take(message)
+            except (RedisError, OSError) as error:
+                log.warning("long polls: Redis went away (%s)", error)
+                await asyncio.sleep(RECONNECT_SECONDS)
+
+    def _take(self, message: dict[str, Any]) -> None:
+        if message["type"] == "subscribe":
+            self.listening.set()
+            self.wake_all()
+        elif message["type"] == "message":
+            self.wake(message["data"].decode())

@@ -1,0 +1,115 @@
+-- The background task's part: what falls due in a queue, and who does the task. It makes things prompt: receives are
+-- right without it. Ticks are idempotent, so two processes doing them do no harm.
+
+local TICK_LIMIT = 1000 -- transitions a tick: a few ms of Redis
+local MOVE_LIMIT = 100 -- dead letters a tick
+local SPARSE = 1000 -- so few messages that looking at all of them is cheaper than stepping to the first
+local RELAY_MS = 1000 -- between two looks at an outbox that is not empty
+local REST_MS = 50 -- between two ticks that only step over sequences of messages long gone
+
+-- The lowest sequence of a queue of few messages.
+local function lowest(queue)
+  local first = math.huge
+  for _, sequence in ipairs(redis.call('HKEYS', queue .. ':messages')) do
+    first = math.min(first, tonumber(sequence))
+  end
+  return first
+end
+
+-- Forgets messages past their retention period. Sequence order is send order, so it starts at `oldest` and stops at
+-- the first message that may live on; messages sent before they came here are in `arrived`.
+-- Returns how many steps it took and when to come again (nil: nothing to wait for).
+local function expire(q, t, limit)
+  local queue = q.key
+  local length = redis.call('HLEN', queue .. ':messages')
+  local oldest = tonumber(redis.call('HGET', queue, 'oldest'))
+  if length == 0 then
+    oldest = q.sequence + 1
+  elseif length <= SPARSE and q.sequence - oldest > 4 * SPARSE then
+    oldest = lowest(queue)
+  end
+  local steps, due, gone = 0, nil, {}
+  while oldest <= q.sequence and not due do
+    if steps == limit then
+      due = #gone > 0 and t or t + REST_MS
+    else
+      if redis.call('HEXISTS', queue .. ':messages', oldest) == 1 then
+        local ends_ms = sent_ms_of(redis.call('HGET', queue .. ':messages', oldest)) + q.retention_ms
+        if ends_ms > t then due = ends_ms else gone[#gone + 1] = oldest end
+      end
+      if not due then oldest = oldest + 1 end
+      steps = steps + 1
+    end
+  end
+  redis.call('HSET', queue, 'oldest', oldest)
+  if #gone > 0 then remove(queue, gone) end
+  local early = redis.call('ZRANGE', queue .. ':arrived', '-inf', t - q.retention_ms, 'BYSCORE', 'LIMIT', 0, limit)
+  if #early > 0 then remove(queue, early) end
+  local arrived_ms = tonumber(redis.call('ZRANGE', queue .. ':arrived', 0, 0, 'WITHSCORES')[2])
+  if arrived_ms then due = math.min(due or math.huge, arrived_ms + q.retention_ms) end
+  if #gone + #early > 0 then steps = steps + #early + drop_dead(queue, limit) end
+  return steps, due
+end
+
+-- quest_tick: do what is due in a queue, as much as one call may.
+-- KEYS  the queue
+-- ARGV  ms that an exhausted message stays before it is dead-lettered, or 'never'
+-- Reply ms until the next tick (-1: no need), how many messages wait to move to another slot
+-- Fails QueueDoesNotExist
+register('quest_tick', {'allow-oom'}, function(keys, args)
+  local queue, poison_after_ms = keys[1], tonumber(args[1]) or 'never'
+  local q = open(queue)
+  local t = now()
+  reach(queue)
+
+  promote(q, t, TICK_LIMIT / 2)
+  move_poison(q, t, poison_after_ms, MOVE_LIMIT)
+  local _, retention_due = expire(q, t, TICK_LIMIT / 2)
+  local due = next_due(queue, poison_after_ms)
+  if not due or (retention_due and retention_due < due) then due = retention_due end
+  local leaving_count = redis.call('LLEN', queue .. ':outbox')
+  if leaving_count > 0 then due = math.min(due or math.huge, t + RELAY_MS) end
+  if due then redis.call('HSET', queue, 'alarm', due) else redis.call('HDEL', queue, 'alarm') end
+  return {due and math.max(due - t, 0) or -1, leaving_count}
+end)
+
+-- quest_alarm: when a queue wants its next tick.
+-- KEYS  the queue
+-- Reply ms until then, -1 for never or no queue
+register('quest_alarm', {'no-writes'}, function(keys)
+  local queue = keys[1]
+  local alarm = tonumber(redis.call('HGET', queue, 'alarm'))
+  return alarm and math.max(alarm - now(), 0) or -1
+end)
+
+-- quest_lease: take or keep the background task for a while; 0 ms gives it up.
+-- KEYS  quest:lease
+-- ARGV  process, ms
+-- Reply 1 when the process has it now
+register('quest_lease', {'allow-oom'}, function(keys, args)
+  local lease, process, lease_ms = keys[1], args[1], tonumber(args[2])
+  local t = server_time()
+  local holder, until_ms = string.match(redis.call('GET', lease) or '', '^(%S+) (%d+)$')
+  if holder and holder ~= process and tonumber(until_ms) > t then return 0 end
+  if lease_ms == 0 then
+    redis.call('DEL', lease)
+    return 0
+  end
+  -- Its time is the rule; PX only tidies up.
+  redis.call('SET', lease, string.format('%s %d', process, t + lease_ms), 'PX', 60000)
+  return 1
+end)
+
+-- quest_holder: which process does the background task.
+-- KEYS  quest:lease
+-- Reply the process, '' for none
+register('quest_holder', {'no-writes'}, function(keys)
+  local lease = keys[1]
+  local holder, until_ms = string.match(redis.call('GET', lease) or '', '^(%S+) (%d+)$')
+  return holder and tonumber(until_ms) > server_time() and holder or ''
+end)
+
+-- quest_version: of this library and of the layout of its keys.
+-- KEYS  none
+-- Reply library, layout
+register('quest_version', {'no-writes'}, function() return {VERSION, LAYOUT} end)

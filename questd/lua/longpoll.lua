@@ -1,0 +1,43 @@
+-- Long polls: which processes wait on a queue, and how they are woken. A process registers when its receive got
+-- nothing and will wait; it listens on the channel quest:wake:<process>, where it is told the queue's key. One wake
+-- for one process: it asks again, and when it leaves messages behind, its receive wakes the next. Times are the
+-- server's own: a test that moves the clock does not end anybody's wait.
+
+local function wait(queue, process, wait_ms)
+  redis.call('ZADD', queue .. ':waiting', server_time() + wait_ms, process)
+end
+
+-- Wakes one process, if any waits. Nobody listening any more: the next one.
+local function wake(queue)
+  while true do
+    local process, until_ms = unpack(redis.call('ZPOPMIN', queue .. ':waiting'))
+    if not process then return end
+    if tonumber(until_ms) >= server_time() then
+      local listeners = redis.pcall('PUBLISH', 'quest:wake:' .. process, queue)
+      if listeners ~= 0 then return end
+    end
+  end
+end
+
+-- Wakes every process: what they know of the queue has changed.
+local function wake_all(queue)
+  for _, process in ipairs(redis.call('ZRANGE', queue .. ':waiting', 0, -1)) do
+    redis.pcall('PUBLISH', 'quest:wake:' .. process, queue)
+  end
+  redis.call('UNLINK', queue .. ':waiting')
+end
+
+-- Wakes one more process when there is something left to receive.
+local function hand_on(queue)
+  if redis.call('LLEN', queue .. ':visible') > 0 then wake(queue) end
+end
+
+-- quest_pass: a process that was woken and has nobody waiting any more passes the wake on.
+-- KEYS  the queue
+-- Reply 1
+register('quest_pass', {'allow-oom'}, function(keys)
+  local queue = keys[1]
+  reach(queue)
+  hand_on(queue)
+  return 1
+end)

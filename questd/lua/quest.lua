@@ -1,0 +1,142 @@
+#!lua name=quest
+-- quest: the state of every queue, and every transition of a message. No HTTP, no JSON, no AWS texts in here.
+--
+-- A queue named `orders` lives in keys that share one hash tag, so every function touches one slot of a Redis Cluster.
+-- Its functions get `quest:{orders}` as their key; `…` below stands for it.
+--
+--   quest:{q}       hash    attributes and tags under AWS's names; deadLetterTarget (a queue's name) and maxReceiveCount;
+--                           created, modified (ms); version (incarnation and number of the last change of these);
+--                           incarnation, secret (what receipt handles are made of); sequence (of the last message);
+--                           oldest (lowest sequence that may live); alarm (ms); transfer (number of the last move);
+--                           purged_ms; redrive_stopped (the target was gone); layout
+--   …:messages      hash    sequence -> record: sent ms, MessageId, length of the head, head, body. Never changed
+--   …:deliveries    hash    sequence -> receive count, first ms, received ms, queued. Only of messages once received
+--   …:visible       list    visible messages, at most one entry each; entries of dead or hidden messages are skipped
+--   …:inflight      zset    sequence -> ms when its visibility timeout ends
+--   …:delayed       zset    sequence -> ms when its delay ends
+--   …:poison        zset    exhausted and visible -> ms since when
+--   …:arrived       zset    messages sent before they came here (dead letters) -> sent ms
+--   …:outbox        list    messages leaving for another slot: "number incarnation target record"
+--   …:inbox         hash    incarnation of a source -> number of its last message taken
+--   …:sources       set     names of queues that (once) named this one their dead-letter queue
+--   …:waiting       zset    process -> ms until which it has long polls here
+--   …:deleted       string  ms when a queue of this name was deleted
+--   quest:queues    zset    the names of all queues       } of no queue's slot: a queue's function
+--   quest:lease     string  "process ms": who does the background task, until when } never needs them
+--
+-- A message is visible, delayed or in flight. Its place among these follows from the clock, not from who looked last:
+-- counts are HLEN(messages) minus what is in `inflight` and `delayed` with a time to come, right at every moment.
+--   * A visible message has its entry in `visible`; one without is about to get it, because its time in `inflight` or
+--     `delayed` has passed and the next receive or tick promotes it.
+--   * `queued` says that the entry is there, so hiding and showing a message a thousand times makes one entry.
+--   * Whoever makes the first message visible wakes one waiting process, and that one the next (longpoll.lua).
+--   * `alarm` is never later than the earliest time anything of the queue falls due. Who lowers it says so on the
+--     channel quest:alarm; the background task (background.lua) ticks the queue then. A receive promotes what is due
+--     by itself, so the task makes things prompt and is never needed for them to be right.
+--
+-- Rules: one clock, read once a call. All checks, then the writes: nothing is rolled back. No rule relies on EXPIRE.
+-- Numbers above 10^14 go through %d or straight to redis.call, never through tostring or `..`.
+
+local VERSION = 1 -- of this library: a questd replaces an older one and leaves a newer one alone
+local LAYOUT = 1 -- of the keys above
+
+-- The server's own clock in ms.
+local function server_time()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+-- The clock of every rule, in ms, of a server time. In test mode clock.lua puts one here that can be moved.
+local at = function(server_ms) return server_ms end
+
+local function now() return at(server_time()) end
+
+-- Ends the call with an error: the first word names a class in errors.py, the rest are its values.
+local function fail(name, ...) error({failure = table.concat({name, ...}, ' ')}) end
+
+-- Registers a function whose failures reach the client as their bare text, without a script's name and line.
+local function register(name, flags, callback)
+  redis.register_function({
+    function_name = name,
+    flags = flags,
+    callback = function(keys, args)
+      local ok, reply = pcall(callback, keys, args)
+      if ok then return reply end
+      if type(reply) == 'table' then return {err = reply.failure} end
+      if string.find(reply, '^user_function') then error(reply, 0) end -- a mistake of ours: with its line
+      return {err = reply} -- what redis.call said; Redis's pcall makes a string of it
+    end,
+  })
+end
+
+local function key_of(name) return 'quest:{' .. name .. '}' end
+
+local function name_of(queue) return string.match(queue, '{(.*)}') end
+
+-- What the functions of messages need of a queue; `alarm` is nil when nothing is due.
+local function open(queue)
+  local field = redis.call('HMGET', queue, 'version', 'incarnation', 'secret', 'sequence', 'alarm', 'DelaySeconds',
+    'VisibilityTimeout', 'MessageRetentionPeriod', 'deadLetterTarget', 'maxReceiveCount', 'redrive_stopped')
+  if not field[1] then fail('QueueDoesNotExist') end
+  local redrives = field[9] and not field[11]
+  return {
+    key = queue, version = field[1], incarnation = field[2], secret = field[3], sequence = tonumber(field[4]),
+    alarm = tonumber(field[5]), delay_ms = field[6] * 1000, visibility_ms = field[7] * 1000,
+    retention_ms = field[8] * 1000, target = redrives and field[9], max_receive_count = redrives and tonumber(field[10]),
+  }
+end
+
+-- What a process keeps of a queue, for a call that came with another version: nothing was done.
+local function facts(queue) return {'facts', redis.call('HGETALL', queue)} end
+
+local clustered = nil
+
+-- In a Redis Cluster a slot may be half moved: one look at every key that a function may write makes it fail before
+-- the first write, not between two. Costs nothing elsewhere.
+local function reach(queue)
+  if clustered == nil then
+    local info = redis.pcall('INFO', 'server')
+    clustered = type(info) ~= 'string' or string.find(info, '_mode:cluster', 1, true) ~= nil
+  end
+  if clustered then
+    redis.call('EXISTS', queue, queue .. ':messages', queue .. ':deliveries', queue .. ':visible', queue .. ':inflight',
+      queue .. ':delayed', queue .. ':poison', queue .. ':arrived', queue .. ':outbox', queue .. ':inbox',
+      queue .. ':sources', queue .. ':waiting', queue .. ':deleted')
+  end
+end
+
+-- Remembers that something of the queue falls due, and tells the background task when that is news.
+local function lower_alarm(q, t, due)
+  if q.alarm and q.alarm <= due then return end
+  q.alarm = due
+  redis.call('HSET', q.key, 'alarm', due)
+  redis.pcall('PUBLISH', 'quest:alarm', string.format('%d %s', math.max(due - t, 0), q.key))
+end
+
+-- A stored message: what it is made of, and back: sent_ms, id, head, body.
+local function record_of(sent_ms, id, head, body)
+  return struct.pack('>I6c16I4', sent_ms, id, #head) .. head .. body
+end
+
+local function parts_of(record)
+  local sent_ms, id, length, start = struct.unpack('>I6c16I4', record)
+  return sent_ms, id, string.sub(record, start, start + length - 1), string.sub(record, start + length)
+end
+
+local function sent_ms_of(record) return (struct.unpack('>I6', record)) end
+
+-- A delivery: its receive count in this queue, when it was received first and last, 1 when it has an entry in visible.
+local function delivery_of(count, first_ms, received_ms, queued)
+  return struct.pack('>I4I6I6B', count, first_ms, received_ms, queued)
+end
+
+-- The reverse: count, first_ms, received_ms, queued.
+local function parts_of_delivery(delivery) return struct.unpack('>I4I6I6B', delivery) end
+
+-- Takes messages out of everything that holds them, apart from their entry in visible, which is dead from now on.
+local function remove(queue, sequences)
+  redis.call('HDEL', queue .. ':messages', unpack(sequences))
+  redis.call('HDEL', queue .. ':deliveries', unpack(sequences))
+  redis.call('ZREM', queue .. ':inflight', unpack(sequences))
+  redis.call('ZREM', queue .. ':arrived', unpack(sequences))
+end

@@ -1,0 +1,128 @@
+-- The three functions of Redis Quest, for redis-cli and any Redis client. They need no questd; their key is the list's
+-- name. A list is a queue, made by the first sendMessage, with a dead-letter queue `<list>-dlq` after five tries.
+
+local TRIES = 5
+local ROUNDS = 10 -- receives that one getMessage may take
+
+-- The queue of a list name, which follows the rule for queue names (braces would change its slot).
+local function queue_of(name)
+  if not string.match(name, '^[%w_-]+$') or #name > 80 then
+    fail('ERR a list name is 1 to 80 letters, digits, hyphens or underscores')
+  end
+  return key_of(name)
+end
+
+-- `text` as ms; it is a number of seconds from 0 to `most`, fractions allowed.
+local function ms_of(text, most, what)
+  local seconds = tonumber(text)
+  if not seconds or not (seconds >= 0 and seconds <= most) then
+    fail(string.format('ERR %s must be a number of seconds from 0 to %d', what, most))
+  end
+  return math.floor(seconds * 1000)
+end
+
+-- 40 hex digits that nobody can guess: functions have no good source of chance, but the server's run id is secret.
+local function secret_of(name)
+  local run_id = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)') or ''
+  return redis.sha1hex(run_id .. name .. table.concat(redis.call('TIME'), '.'))
+end
+
+-- Makes the list's queue and its dead-letter queue. In a Cluster that one is in another slot: questd makes it.
+local function create_list(name, t)
+  local dead = name .. '-dlq'
+  if #dead > 80 then fail('ERR a list name is at most 76 characters: its dead-letter queue is named <list>-dlq') end
+  reach(key_of(name))
+  if redis.pcall('EXISTS', key_of(dead)) == 0 then create(key_of(dead), secret_of(dead), t, {}) end
+  create(key_of(name), secret_of(name), t, {'deadLetterTarget', dead, 'maxReceiveCount', TRIES})
+  if type(redis.pcall('SADD', key_of(dead) .. ':sources', name)) == 'table' then return end -- a Cluster
+end
+
+local function hex_of(bytes)
+  return (string.gsub(bytes, '.', function(byte) return string.format('%02x', string.byte(byte)) end))
+end
+
+local function uuid_of(id)
+  local hex = hex_of(id)
+  return table.concat({string.sub(hex, 1, 8), string.sub(hex, 9, 12), string.sub(hex, 13, 16), string.sub(hex, 17, 20),
+    string.sub(hex, 21)}, '-')
+end
+
+-- A MessageId (16 bytes, a version 4 UUID) from what only this queue knows.
+local function new_id(q)
+  local hex = redis.sha1hex(string.format('%s id %d', q.secret, q.sequence + 1))
+  hex = string.sub(hex, 1, 12) .. '4' .. string.sub(hex, 14, 16) .. '8' .. string.sub(hex, 18, 32)
+  return (string.gsub(hex, '%x%x', function(digits) return string.char(tonumber(digits, 16)) end))
+end
+
+-- sendMessage: put a value into a list, which is made when there is none.
+-- KEYS  name of the list
+-- ARGV  value, seconds before it is visible (default: the queue's DelaySeconds, 0)
+-- Reply its uuid
+register('sendMessage', {}, function(keys, args)
+  local name, value, seconds = keys[1], args[1], args[2]
+  if not value or #args > 2 then fail('ERR usage: FCALL sendMessage 1 <list> <value> [seconds before it is visible]') end
+  if value == '' or #value > 1048576 then fail('ERR a value is 1 to 1048576 bytes') end
+  local queue = queue_of(name)
+  local delay_ms = seconds and ms_of(seconds, 900, 'the delay') or ''
+  local t = now()
+  if redis.call('EXISTS', queue) == 0 then create_list(name, t) end
+  local q = open(queue)
+  reach(queue)
+
+  local id = new_id(q)
+  send(q, t, {id, delay_ms, '', value}, 1)
+  return uuid_of(id)
+end)
+
+-- getMessage: receive from a list.
+-- KEYS  name of the list
+-- ARGV  how many at most (1 to 500), seconds to process them (default: the queue's VisibilityTimeout, 30)
+-- Reply the items, each a flat list: uuid, value, tries (deliveries before this one), in_flight, list, handle;
+--       an empty list when there is nothing or no such list
+register('getMessage', {'allow-oom'}, function(keys, args)
+  local name, count, seconds = keys[1], tonumber(args[1]), args[2]
+  if not args[1] or #args > 2 then fail('ERR usage: FCALL getMessage 1 <list> <count> [seconds to process them]') end
+  if not count or count ~= math.floor(count) or count < 1 or count > 500 then
+    fail('ERR the count must be a whole number from 1 to 500')
+  end
+  local queue = queue_of(name)
+  local visibility_ms = seconds and ms_of(seconds, 43200, 'the timeout')
+  if redis.call('EXISTS', queue) == 0 then return {} end
+  local q = open(queue)
+  local t = now()
+  reach(queue)
+
+  visibility_ms = visibility_ms or q.visibility_ms
+  local items, rounds, given, more = {}, 0
+  repeat
+    rounds = rounds + 1
+    given, more = receive(q, t, visibility_ms > 0 and math.min(count - #items, 100) or count, visibility_ms)
+    for _, message in ipairs(given) do
+      local sequence, record, tries = unpack(message)
+      local _, id, head, body = parts_of(record)
+      local before = head ~= '' and cmsgpack.unpack(head).ReceiveCount or 0
+      items[#items + 1] = {'uuid', uuid_of(id), 'value', body, 'tries', before + tries - 1,
+        'in_flight', visibility_ms > 0 and 1 or 0, 'list', name, 'handle', handle_of(q, sequence, tries, t)}
+    end
+  until #items == count or rounds == ROUNDS or (visibility_ms == 0 and #items > 0) or (#given == 0 and not more)
+  if #items > 0 then hand_on(queue) end
+  return items
+end)
+
+-- deleteMessage: forget a message while its delivery is running.
+-- KEYS  name of the list
+-- ARGV  handle
+-- Reply OK
+register('deleteMessage', {'allow-oom'}, function(keys, args)
+  local name, handle = keys[1], args[1]
+  if not handle or #args > 1 then fail('ERR usage: FCALL deleteMessage 1 <list> <handle>') end
+  local queue = queue_of(name)
+  if redis.call('EXISTS', queue) == 0 then fail('Message not in flight') end
+  local q = open(queue)
+  local entry = spoken_of(q, {handle})[1]
+  if not entry.latest or not is_hidden(queue, entry.sequence, now()) then fail('Message not in flight') end
+  reach(queue)
+
+  remove(queue, {entry.sequence})
+  return redis.status_reply('OK')
+end)

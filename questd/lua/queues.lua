@@ -1,0 +1,141 @@
+-- Queues: made, described, changed, emptied, deleted.
+
+-- What a queue has when nobody says otherwise (AWS's defaults, contract 3.1).
+local DEFAULTS = {
+  'DelaySeconds', 0, 'MaximumMessageSize', 1048576, 'MessageRetentionPeriod', 345600,
+  'ReceiveMessageWaitTimeSeconds', 0, 'SqsManagedSseEnabled', 'true', 'VisibilityTimeout', 30,
+}
+
+-- Fields that are parts of an attribute, and which: for the error that names an attribute.
+local ATTRIBUTE = {deadLetterTarget = 'RedrivePolicy', maxReceiveCount = 'RedrivePolicy'}
+
+-- The registry is in a slot of its own: in a Cluster these fail and questd keeps it with calls of its own.
+local function enrol(queue) redis.pcall('ZADD', 'quest:queues', 0, name_of(queue)) end
+local function strike(queue) redis.pcall('ZREM', 'quest:queues', name_of(queue)) end
+
+-- Makes a queue: `fields` are pairs of names and values, '' for none.
+local function create(queue, secret, t, fields)
+  local incarnation = string.sub(redis.sha1hex('incarnation' .. secret), 1, 12)
+  redis.call('HSET', queue, 'layout', LAYOUT, 'created', t, 'modified', t, 'incarnation', incarnation,
+    'version', incarnation .. '.1', 'secret', secret, 'sequence', 0, 'oldest', 1, unpack(DEFAULTS))
+  for i = 1, #fields, 2 do
+    if fields[i + 1] ~= '' then redis.call('HSET', queue, fields[i], fields[i + 1]) end
+  end
+  redis.call('UNLINK', queue .. ':deleted')
+  enrol(queue)
+end
+
+-- quest_create: make a queue; one that is there already must have the values given.
+-- KEYS  the queue
+-- ARGV  secret (random, hex), ms to wait after a queue of this name was deleted, then name and value of each field
+-- Reply 1 when it was made, 0 when it was there
+-- Fails QueueNameExists attribute, QueueDeletedRecently
+register('quest_create', {}, function(keys, args)
+  local queue, secret, wait_ms, fields = keys[1], args[1], tonumber(args[2]), {unpack(args, 3)}
+  local t = now()
+  if redis.call('EXISTS', queue) == 1 then
+    for i = 1, #fields, 2 do
+      if fields[i] ~= 'tags' and (redis.call('HGET', queue, fields[i]) or '') ~= fields[i + 1] then
+        fail('QueueNameExists', ATTRIBUTE[fields[i]] or fields[i])
+      end
+    end
+    return 0
+  end
+  local deleted_ms = redis.call('GET', queue .. ':deleted')
+  if deleted_ms and t < deleted_ms + wait_ms then fail('QueueDeletedRecently') end
+  reach(queue)
+
+  create(queue, secret, t, fields)
+  return 1
+end)
+
+-- quest_attributes: everything a queue's hash holds, and its counts.
+-- KEYS  the queue
+-- Reply visible, in flight, delayed, {field, value, …}
+-- Fails QueueDoesNotExist
+register('quest_attributes', {'no-writes'}, function(keys)
+  local queue = keys[1]
+  local fields = redis.call('HGETALL', queue)
+  if #fields == 0 then fail('QueueDoesNotExist') end
+  local later = string.format('(%d', now())
+  local inflight = redis.call('ZCOUNT', queue .. ':inflight', later, '+inf')
+  local delayed = redis.call('ZCOUNT', queue .. ':delayed', later, '+inf')
+  return {redis.call('HLEN', queue .. ':messages') - inflight - delayed, inflight, delayed, fields}
+end)
+
+-- quest_facts: what a process keeps of a queue.
+-- KEYS  the queue
+-- Reply 'facts', {field, value, …}
+-- Fails QueueDoesNotExist
+register('quest_facts', {'no-writes'}, function(keys)
+  local queue = keys[1]
+  if redis.call('EXISTS', queue) == 0 then fail('QueueDoesNotExist') end
+  return facts(queue)
+end)
+
+-- quest_set_attributes: change fields of a queue; an empty value takes the field away.
+-- KEYS  the queue
+-- ARGV  name and value of each field
+-- Reply 1
+-- Fails QueueDoesNotExist
+register('quest_set_attributes', {}, function(keys, args)
+  local queue = keys[1]
+  local q = open(queue)
+  local t = now()
+  local changes = tonumber(string.match(q.version, '%.(%d+)$')) + 1
+  reach(queue)
+
+  redis.call('HSET', queue, 'modified', t, 'version', string.format('%s.%d', q.incarnation, changes))
+  for i = 1, #args, 2 do
+    if args[i] == 'deadLetterTarget' then redis.call('HDEL', queue, 'redrive_stopped') end
+    if args[i + 1] == '' then
+      redis.call('HDEL', queue, args[i])
+    else
+      redis.call('HSET', queue, args[i], args[i + 1])
+    end
+  end
+  lower_alarm(q, t, t) -- a shorter retention period may make messages due
+  wake_all(queue)
+  return 1
+end)
+
+-- Drops every message and what is known of them; the queue, its transfers and who waits for it stay.
+local function empty(queue)
+  redis.call('UNLINK', queue .. ':messages', queue .. ':deliveries', queue .. ':visible', queue .. ':inflight',
+    queue .. ':delayed', queue .. ':poison', queue .. ':arrived')
+end
+
+-- quest_purge: forget every message of a queue.
+-- KEYS  the queue
+-- ARGV  ms to wait between two purges
+-- Reply 1
+-- Fails QueueDoesNotExist, PurgeQueueInProgress queue
+register('quest_purge', {'allow-oom'}, function(keys, args)
+  local queue, wait_ms = keys[1], tonumber(args[1])
+  local q = open(queue)
+  local t = now()
+  local purged_ms = redis.call('HGET', queue, 'purged_ms')
+  if purged_ms and t < purged_ms + wait_ms then fail('PurgeQueueInProgress', name_of(queue)) end
+  reach(queue)
+
+  empty(queue)
+  redis.call('HSET', queue, 'purged_ms', t, 'oldest', q.sequence + 1)
+  return 1
+end)
+
+-- quest_delete_queue: forget a queue and its messages. Messages on their way to another slot still arrive there.
+-- KEYS  the queue
+-- Reply 1
+-- Fails QueueDoesNotExist
+register('quest_delete_queue', {'allow-oom'}, function(keys)
+  local queue = keys[1]
+  open(queue)
+  reach(queue)
+
+  empty(queue)
+  redis.call('UNLINK', queue, queue .. ':inbox', queue .. ':sources')
+  redis.call('SET', queue .. ':deleted', now(), 'PX', 60000) -- its time is the rule; PX only tidies up
+  strike(queue)
+  wake_all(queue)
+  return 1
+end)

@@ -1,0 +1,169 @@
+-- Dead letters: an exhausted message (received maxReceiveCount times in this queue) moves to the queue's target.
+-- Where both live in one Redis the move is one step. In a Cluster they may be in two slots, and it is three: *out* to
+-- the source's outbox, *in* on the target, *ack* on the source. Moves are numbered, a number is never used again
+-- (at least the time in ms), and the target takes only numbers above the last one of a source: a repeated *in* is
+-- harmless, and order is kept.
+
+-- Puts a message that comes from elsewhere at the back of a queue.
+local function arrive(queue, t, record)
+  local q = open(queue)
+  local sequence = redis.call('HINCRBY', queue, 'sequence', 1)
+  local sent_ms = sent_ms_of(record)
+  redis.call('HSET', queue .. ':messages', sequence, record)
+  redis.call('RPUSH', queue .. ':visible', sequence)
+  redis.call('ZADD', queue .. ':arrived', sent_ms, sequence)
+  lower_alarm(q, t, sent_ms + q.retention_ms)
+  wake(queue)
+end
+
+-- The record of a message as it leaves: with what it has been through.
+local function leaving(queue, record, delivery)
+  local sent_ms, id, head, body = parts_of(record)
+  local count, first_ms = parts_of_delivery(delivery)
+  head = head ~= '' and cmsgpack.unpack(head) or {}
+  head.ReceiveCount = (head.ReceiveCount or 0) + count
+  head.FirstReceive_ms = head.FirstReceive_ms or first_ms
+  head.DeadLetterQueueSource = name_of(queue)
+  return record_of(sent_ms, id, cmsgpack.pack(head), body)
+end
+
+-- Moves a message to its dead-letter queue. False when that queue is gone: then the message stays where it is.
+local function dead_letter(q, t, sequence, record, delivery)
+  local target = key_of(q.target)
+  local found = redis.pcall('EXISTS', target) -- an error: the target is in another slot
+  if found == 0 then return false end
+  local left = leaving(q.key, record, delivery)
+
+  remove(q.key, {sequence})
+  if found == 1 then
+    arrive(target, t, left)
+  else
+    local number = math.max(tonumber(redis.call('HGET', q.key, 'transfer') or 0) + 1, server_time())
+    redis.call('HSET', q.key, 'transfer', number)
+    redis.call('RPUSH', q.key .. ':outbox', string.format('%d %s %s ', number, q.incarnation, q.target) .. left)
+    lower_alarm(q, t, t)
+  end
+  return true
+end
+
+-- Notes that messages have become visible with nothing left to try: the background task moves them when they are due.
+local function note_poison(q, t, sequences)
+  local poison = {}
+  for _, sequence in ipairs(sequences) do
+    poison[#poison + 1] = t
+    poison[#poison + 1] = sequence
+  end
+  if #poison == 0 then return end
+  redis.call('ZADD', q.key .. ':poison', unpack(poison))
+  lower_alarm(q, t, t)
+end
+
+-- Moves what has been visible and exhausted for `after_ms` ('never': leave it to the next receive). Returns how many.
+local function move_poison(q, t, after_ms, limit)
+  local poison = q.key .. ':poison'
+  if after_ms == 'never' or not q.target then
+    redis.call('UNLINK', poison)
+    return 0
+  end
+  local due = redis.call('ZRANGE', poison, '-inf', t - after_ms, 'BYSCORE', 'LIMIT', 0, limit)
+  for _, sequence in ipairs(due) do
+    local delivery = redis.call('HGET', q.key .. ':deliveries', sequence)
+    local hidden = redis.call('ZSCORE', q.key .. ':inflight', sequence)
+    if delivery and not (hidden and tonumber(hidden) > t) and parts_of_delivery(delivery) >= q.max_receive_count then
+      dead_letter(q, t, sequence, redis.call('HGET', q.key .. ':messages', sequence), delivery)
+    end
+  end
+  if #due > 0 then redis.call('ZREM', poison, unpack(due)) end
+  return #due
+end
+
+-- quest_add_source: remember that a queue names this one as its dead-letter queue.
+-- KEYS  the dead-letter queue
+-- ARGV  name of the source
+-- Reply 1
+-- Fails QueueDoesNotExist
+register('quest_add_source', {}, function(keys, args)
+  local queue, source = keys[1], args[1]
+  open(queue)
+  reach(queue)
+  redis.call('SADD', queue .. ':sources', source)
+  return 1
+end)
+
+-- quest_outbox: the messages that wait to move to another slot, oldest first.
+-- KEYS  the source
+-- ARGV  how many at most
+-- Reply number, incarnation of the source, name of the target, record of each
+register('quest_outbox', {'no-writes'}, function(keys, args)
+  local queue, limit = keys[1], tonumber(args[1])
+  local reply = {}
+  for _, item in ipairs(redis.call('LRANGE', queue .. ':outbox', 0, limit - 1)) do
+    local number, incarnation, target, record = string.match(item, '^(%d+) (%S+) (%S+) (.*)$')
+    for _, part in ipairs({number, incarnation, target, record}) do reply[#reply + 1] = part end
+  end
+  return reply
+end)
+
+-- quest_arrive: take over messages from another slot, each once, however often it is offered.
+-- KEYS  the target
+-- ARGV  incarnation of the source, then number and record of each, in order
+-- Reply number of the last one taken, now or before
+-- Fails QueueDoesNotExist
+register('quest_arrive', {}, function(keys, args)
+  local queue, incarnation = keys[1], args[1]
+  open(queue)
+  local t = now()
+  local last = tonumber(redis.call('HGET', queue .. ':inbox', incarnation) or 0)
+  reach(queue)
+
+  for i = 2, #args, 2 do
+    local number = tonumber(args[i])
+    if number > last then
+      arrive(queue, t, args[i + 1])
+      last = number
+    end
+  end
+  redis.call('HSET', queue .. ':inbox', incarnation, last)
+  return last
+end)
+
+-- quest_ack: forget the messages that have arrived.
+-- KEYS  the source
+-- ARGV  number of the last one that arrived
+-- Reply how many were forgotten
+register('quest_ack', {'allow-oom'}, function(keys, args)
+  local queue, last = keys[1], tonumber(args[1])
+  local arrived = 0
+  for _, item in ipairs(redis.call('LRANGE', queue .. ':outbox', 0, 99)) do
+    if tonumber(string.match(item, '^%d+')) > last then break end
+    arrived = arrived + 1
+  end
+  reach(queue)
+  if arrived > 0 then redis.call('LTRIM', queue .. ':outbox', arrived, -1) end
+  return arrived
+end)
+
+-- quest_take_back: the target is gone: its messages become visible here again, and redrive stops until the policy changes.
+-- KEYS  the source
+-- ARGV  name of the target
+-- Reply how many came back
+-- Fails QueueDoesNotExist
+register('quest_take_back', {'allow-oom'}, function(keys, args)
+  local queue, target = keys[1], args[1]
+  local q = open(queue)
+  local t = now()
+  local items = redis.call('LRANGE', queue .. ':outbox', 0, 99)
+  reach(queue)
+
+  local back = 0
+  for _, item in ipairs(items) do
+    local to, record = string.match(item, '^%d+ %S+ (%S+) (.*)$')
+    if to == target then
+      redis.call('LREM', queue .. ':outbox', 1, item)
+      arrive(queue, t, record)
+      back = back + 1
+    end
+  end
+  if q.target == target then redis.call('HSET', queue, 'redrive_stopped', 1) end
+  return back
+end)

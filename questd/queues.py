@@ -1,0 +1,192 @@
+"""Queues: CreateQueue, GetQueueUrl, ListQueues, DeleteQueue, PurgeQueue, GetQueueAttributes, SetQueueAttributes."""
+
+import base64
+import binascii
+import json
+import secrets
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field
+from pydantic_core import from_json
+
+from questd import errors
+from questd.action import QUEUE_NAME, Action, Integer, QueueAction, Questd, Request, between, key_of
+from questd.queue_attributes import READABLE, readable, stored
+
+MINUTE_MS = 60_000
+"""What AWS waits between a queue's deletion and its re-creation, and between two purges; questd only when it is strict."""
+
+PAGE = 1000
+
+Texts = dict[str, str]
+
+
+def _new_name(name: str) -> str:
+    if not name:
+        raise errors.EmptyQueueName
+    if not QUEUE_NAME.fullmatch(name.removesuffix(".fifo")):
+        raise errors.InvalidQueueName
+    return name
+
+
+def _known_names(names: list[str]) -> list[str]:
+    for name in names:
+        if name not in READABLE:
+            raise errors.UnknownAttribute(name)
+    return names
+
+
+def _wait_ms(questd: Questd) -> int:
+    return MINUTE_MS if questd.settings.strict_aws else 0
+
+
+def _flat(fields: Mapping[str, str]) -> list[str]:
+    return [part for pair in fields.items() for part in pair]
+
+
+async def _attributes(questd: Questd, name: str) -> Texts:
+    """Return every attribute of a queue. Raises QueueDoesNotExist."""
+    visible, in_flight, delayed, flat = await questd.call("quest_attributes", name, repeat=True)
+    fields = {key.decode(): value.decode() for key, value in zip(flat[::2], flat[1::2], strict=True)}
+    return readable(fields, (visible, in_flight, delayed), questd.arn, name)
+
+
+async def _claim_target(questd: Questd, name: str, attributes: Texts, fields: Mapping[str, str]) -> None:
+    """Check that the dead-letter queue is there and allows this queue, and tell it who its source is."""
+    target = fields.get("deadLetterTarget")
+    if not target:
+        return
+    policy = attributes["RedrivePolicy"]
+    if from_json(policy)["deadLetterTargetArn"] != questd.arn(target):
+        raise errors.RedrivePolicyInvalid(policy, "Dead-letter target owner should be same as the source.")
+    try:
+        if not _allows(await _attributes(questd, target), questd.arn(name)):
+            raise errors.RedrivePolicyInvalid(policy, "The dead letter queue does not allow this queue as its source.")
+        await questd.call("quest_add_source", target, name)
+    except errors.QueueDoesNotExist as error:
+        raise errors.RedrivePolicyInvalid(policy, "Dead letter target does not exist.") from error
+
+
+def _allows(attributes: Texts, source_arn: str) -> bool:
+    policy = from_json(attributes.get("RedriveAllowPolicy", '{"redrivePermission":"allowAll"}'))
+    if policy["redrivePermission"] == "byQueue":
+        return source_arn in policy["sourceQueueArns"]
+    return bool(policy["redrivePermission"] == "allowAll")
+
+
+class CreateQueue(Action):
+    """Make a queue; one that is there already with the same attributes is as good."""
+
+    QueueName: Annotated[str, AfterValidator(_new_name)]
+    Attributes: Texts = Field(default_factory=dict)
+    tags: Texts = Field(default_factory=dict)
+
+    async def __call__(self, questd: Questd, request: Request) -> dict[str, Any]:
+        """Make it and return its URL."""
+        self._check_type()
+        fields = stored(self.Attributes)
+        await _claim_target(questd, self.QueueName, self.Attributes, fields)
+        if self.tags:
+            fields["tags"] = json.dumps(self.tags, separators=(",", ":"))
+        await questd.call("quest_create", self.QueueName, secrets.token_hex(20), _wait_ms(questd), *_flat(fields))
+        return {"QueueUrl": questd.url(self.QueueName, request)}
+
+    def _check_type(self) -> None:
+        """Refuse FIFO queues as long as there are none, and what AWS refuses of their names."""
+        fifo = self.Attributes.get("FifoQueue", "")
+        if fifo.lower() == "true":
+            raise errors.FifoQueuesNotSupported
+        if self.QueueName.endswith(".fifo"):
+            raise errors.InvalidQueueName
+
+
+class GetQueueUrl(Action):
+    """Find a queue by its name."""
+
+    QueueName: str | None = None
+    QueueOwnerAWSAccountId: str | None = None
+
+    async def __call__(self, questd: Questd, request: Request) -> dict[str, Any]:
+        """Return its URL."""
+        if not self.QueueName:
+            raise errors.NoQueueName
+        other = self.QueueOwnerAWSAccountId not in (None, questd.settings.account)
+        if other or not QUEUE_NAME.fullmatch(self.QueueName):
+            raise errors.QueueDoesNotExist
+        await questd.call("quest_facts", self.QueueName, repeat=True)
+        return {"QueueUrl": questd.url(self.QueueName, request)}
+
+
+class ListQueues(Action):
+    """List queues by name, in pages when asked for."""
+
+    QueueNamePrefix: str | None = None
+    MaxResults: Annotated[Integer, between(1, PAGE, "MaxResults must be an integer between 1 and 1000.")] | None = None
+    NextToken: str | None = None
+
+    async def __call__(self, questd: Questd, request: Request) -> dict[str, Any]:
+        """Return the URLs of a page; a name without a queue (one just deleted) is left out."""
+        prefix = self.QueueNamePrefix or ""
+        start = f"({self._last()}" if self.NextToken else f"[{prefix}" if prefix else "-"
+        end = b"[" + prefix.encode() + b"\xff" if prefix else "+"
+        limit = self.MaxResults or PAGE
+        page = await questd.library.execute("ZRANGE", "quest:queues", start, end, "BYLEX", "LIMIT", 0, limit + 1)
+        names = [name.decode() for name in page[:limit]]
+        there = [await exists for exists in [questd.library.execute("EXISTS", key_of(name)) for name in names]]
+        urls = [questd.url(name, request) for name, found in zip(names, there, strict=True) if found]
+        result: dict[str, Any] = {"QueueUrls": urls} if urls else {}
+        if len(page) > limit and self.MaxResults:
+            result["NextToken"] = base64.urlsafe_b64encode(names[-1].encode()).decode()
+        return result
+
+    def _last(self) -> str:
+        """Return the last name of the page before."""
+        try:
+            name = base64.b64decode(self.NextToken or "", altchars=b"-_", validate=True).decode()
+        except (binascii.Error, UnicodeDecodeError, ValueError) as error:
+            raise errors.InvalidNextToken from error
+        return name
+
+
+class DeleteQueue(QueueAction):
+    """Forget a queue and all its messages."""
+
+    async def __call__(self, questd: Questd, request: Request) -> None:
+        """Delete it."""
+        await questd.call("quest_delete_queue", self.QueueUrl)
+        questd.facts.pop(self.QueueUrl, None)
+
+
+class PurgeQueue(QueueAction):
+    """Forget all messages of a queue."""
+
+    async def __call__(self, questd: Questd, request: Request) -> None:
+        """Empty it."""
+        await questd.call("quest_purge", self.QueueUrl, _wait_ms(questd), repeat=True)
+
+
+class GetQueueAttributes(QueueAction):
+    """Describe a queue."""
+
+    AttributeNames: Annotated[list[str], AfterValidator(_known_names)] = Field(default_factory=list)
+
+    async def __call__(self, questd: Questd, request: Request) -> dict[str, Any]:
+        """Return the attributes asked for that it has."""
+        attributes = await _attributes(questd, self.QueueUrl)
+        names = set(self.AttributeNames)
+        shown = {name: value for name, value in attributes.items() if "All" in names or name in names}
+        return {"Attributes": shown} if shown else {}
+
+
+class SetQueueAttributes(QueueAction):
+    """Change a queue: all of the attributes given, or none."""
+
+    Attributes: Texts
+
+    async def __call__(self, questd: Questd, request: Request) -> None:
+        """Check and change them."""
+        fields = stored(self.Attributes)
+        await _claim_target(questd, self.QueueUrl, self.Attributes, fields)
+        await questd.call("quest_set_attributes", self.QueueUrl, *_flat(fields))
+        questd.facts.pop(self.QueueUrl, None)

@@ -1,0 +1,91 @@
+"""One process of questd, wired: settings → pipeline, library, long polls, background task → the front on its socket."""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
+
+from aiohttp import web
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from questd.action import Questd
+from questd.app import application
+from questd.background import Background
+from questd.library import Library
+from questd.longpoll import LongPolls
+from questd.pipeline import Pipeline
+from questd.settings import Settings
+
+log = logging.getLogger(__name__)
+
+FINISH_SECONDS = 3.0
+"""How long requests in flight may take to finish when the process ends."""
+
+CHECK_SECONDS = 5
+"""How often a subscription that hears nothing makes sure that Redis is there."""
+
+
+@contextlib.asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Questd]:
+    """Run everything but a front: Redis is connected, wakes are heard, the background task is done or waited for.
+
+    `settings.redis_url` is set and the library loaded. Raises RedisUnavailable when Redis cannot be reached.
+    """
+    if settings.redis_url is None:
+        raise ValueError("running() needs settings with a redis_url")
+    process = secrets.token_hex(8)
+    pipeline = Pipeline(settings.redis_url)
+    await pipeline.connect()
+    library = Library(pipeline, test_mode=settings.test_mode)
+    polls = LongPolls(process, lambda key: library.send("quest_pass", key))
+    client = Redis.from_url(
+        settings.redis_url, protocol=2, retry=Retry(NoBackoff(), 0), health_check_interval=CHECK_SECONDS
+    )
+    background = Background(process, library, client, _dead_letter_after_ms(settings))
+    try:
+        async with _beside(polls.listen(client), background.run()):
+            await polls.listening.wait()
+            yield Questd(settings, library, polls)
+            polls.close()
+    finally:
+        await client.aclose()
+        await pipeline.close()
+
+
+def _dead_letter_after_ms(settings: Settings) -> int | str:
+    if settings.strict_aws or settings.dead_letter_after == "never":
+        return "never"
+    return round(settings.dead_letter_after * 1000)
+
+
+@contextlib.asynccontextmanager
+async def _beside(*coroutines: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run endless coroutines for the length of the block."""
+    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def serve(settings: Settings, sock: socket.socket, ready: Callable[[], None], stop: asyncio.Event) -> None:
+    """Answer requests on a bound socket until `stop`, then finish those in flight; `ready` is called in between."""
+    async with running(settings) as questd:
+        runner = web.AppRunner(
+            application(questd), handler_cancellation=True, access_log=None, shutdown_timeout=FINISH_SECONDS
+        )
+        await runner.setup()
+        site = web.SockSite(runner, sock)
+        await site.start()
+        ready()
+        await stop.wait()
+        await site.stop()
+        questd.polls.close()
+        await runner.cleanup()

@@ -1,0 +1,174 @@
+"""Every setting of questd: name, meaning, range and default; flags, QUESTD_* variables and the TOML file follow.
+
+It owns where a value comes from and what is said about a bad one; it must not know what a setting is used for.
+"""
+
+import difflib
+import os
+import re
+import sys
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from redis.connection import ConnectionPool
+from redis.exceptions import RedisError
+
+PREFIX = "QUESTD_"
+
+
+class BadSetting(Exception):
+    """A setting has no usable value; the text says which one, where it came from and what it should be."""
+
+
+def user_data_dir() -> Path:
+    """Return where this platform keeps a user's data of questd."""
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "questd"
+    base = Path(os.environ.get("XDG_DATA_HOME", ""))
+    # The XDG specification has a relative path ignored.
+    return (base if base.is_absolute() else Path.home() / ".local" / "share") / "questd"
+
+
+def hidden(text: str) -> str:
+    """Return `text` with the user and password of every URL in it hidden."""
+    text = re.sub(r"://\S*@", "://***@", text)
+    return re.sub(r"([?&]\w*password=)[^&\s]*", r"\1***", text)
+
+
+def _absolute(path: Path) -> Path:
+    return path.expanduser().absolute()
+
+
+def _file(path: Path) -> Path:
+    if not path.is_file():
+        raise PydanticCustomError("config", "should be a file that exists")
+    return path
+
+
+def _redis_url(url: str) -> str:
+    try:
+        ConnectionPool.from_url(url).make_connection()
+    except (TypeError, ValueError, OSError, RedisError):
+        # Not redis-py's own text: it quotes the part of a password that stands before an unescaped "/".
+        raise PydanticCustomError(
+            "redis_url",
+            "should be redis://[user:password@]host[:port][/db], rediss://… or unix:///path, "
+            "with special characters of a password percent-encoded",
+        ) from None
+    return url
+
+
+class Settings(BaseSettings):
+    """The settings of one questd: those given here, then QUESTD_* variables, then the TOML file, then the defaults."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", frozen=True)
+
+    config: Annotated[Path, AfterValidator(_file)] | None = Field(
+        None, description="TOML file with settings, one `name = value` a line"
+    )
+    host: str = Field("127.0.0.1", min_length=1, description="address to listen on")
+    port: int = Field(9324, ge=0, le=65535, description="TCP port to listen on; 0 takes any free one")
+    redis_url: Annotated[str, AfterValidator(_redis_url)] | None = Field(
+        None, repr=False, description="URL of the Redis to use: redis://, rediss:// or unix://"
+    )
+    workers: int = Field(1, ge=1, description="processes that answer requests, at least 1")
+    data_dir: Annotated[Path, AfterValidator(_absolute)] = Field(
+        default_factory=user_data_dir, description="directory where the private Redis keeps its data"
+    )
+    ephemeral: bool = Field(default=False, description="keep nothing on disk (private Redis only)")
+    maxmemory: str | None = Field(
+        None,
+        pattern=r"^(?i:[1-9][0-9]*([kmg]b?|b)?)$",
+        examples=["8gb"],
+        description='memory the private Redis may use, e.g. "8gb"; none: 60 % of the RAM',
+    )
+    public_url: Annotated[str, AfterValidator(lambda url: url.rstrip("/"))] | None = Field(
+        None,
+        pattern=r"^https?://[^\s/?#]+(/[^\s?#]*)?$",
+        examples=["https://sqs.example.com"],
+        description="URL that queue URLs begin with; none: the host that the client used",
+    )
+    region: str = Field("us-east-1", pattern=r"^[a-z0-9-]+$", examples=["us-east-1"], description="AWS region in ARNs")
+    account: str = Field(
+        "000000000000", pattern=r"^[0-9]{12}$", examples=["123456789012"], description="AWS account in ARNs, 12 digits"
+    )
+    dead_letter_after: Annotated[float, Field(ge=0, allow_inf_nan=False)] | Literal["never"] = Field(
+        2.0,
+        examples=["0", "2.5", "never"],
+        description="seconds from a message's last timeout to its move to the dead-letter queue, 0 or more; "
+        '"never" leaves it to the next receive, as on AWS',
+    )
+    strict_aws: bool = Field(
+        default=False,
+        description="as slow as AWS: 60 s after DeleteQueue and between purges, dead-lettering only on a receive",
+    )
+    test_mode: bool = Field(default=False, description="let tests move the clock: POST /_questd/clock")
+    anonymous: bool = Field(default=False, description="serve anyone, also beyond this machine")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="least severe log lines to show: debug, info, warning or error"
+    )
+
+    @classmethod
+    def settings_customise_sources(  # noqa: D102  # pydantic-settings' own
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        path = (env_settings() | init_settings()).get("config")
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, path)
+
+
+def flag(name: str) -> str:
+    """Return the flag of the setting `name`."""
+    return f"--{name.replace('_', '-')}"
+
+
+def variable(name: str) -> str:
+    """Return the environment variable of the setting `name`."""
+    return PREFIX + name.upper()
+
+
+def unknown_variables() -> list[str]:
+    """Return the names of the QUESTD_* variables that are no setting."""
+    known = {variable(name) for name in Settings.model_fields}
+    return sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known)
+
+
+def read(flags: Mapping[str, Any]) -> Settings:
+    """Return the settings, `flags` (field name → value) before all other sources. Raises BadSetting."""
+    config = flags.get("config") or os.environ.get(variable("config"))
+    try:
+        return Settings(**flags)
+    except ValidationError as error:
+        by_name = {str(detail["loc"][0]): detail for detail in error.errors()}
+        problems = [_problem(name, detail, flags, config) for name, detail in by_name.items()]
+        raise BadSetting("; ".join(problems)) from None
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadSetting(f"{config}: {error}") from None
+
+
+def _problem(name: str, detail: ErrorDetails, flags: Mapping[str, Any], config: object) -> str:
+    if detail["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(name, Settings.model_fields, n=1)
+        return f"{name} in {config} is no setting" + (f" (did you mean {near[0]}?)" if near else "")
+    if name in flags:
+        origin = flag(name)
+    else:
+        origin = variable(name) if os.environ.get(variable(name)) else f"{name} in {config}"
+    value = "" if name == "redis_url" else f", not {detail['input']!r}"
+    return f"{origin} {_wish(name, detail)}{value}"
+
+
+def _wish(name: str, detail: ErrorDetails) -> str:
+    examples = Settings.model_fields[name].examples
+    if examples:
+        return f"should be like {' or '.join(examples)}"
+    return re.sub(r"^\w+ should", "should", detail["msg"])

@@ -1,0 +1,30 @@
+"""What every test may ask for: an empty Redis, and a questd on it."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from tests.client import Sqs, serving
+from tests.servers import RedisServer, running
+
+
+@pytest.fixture(scope="session")
+def shared_redis() -> Iterator[RedisServer]:
+    """One Redis for all tests that do not hurt it."""
+    with running() as started:
+        yield started
+
+
+@pytest.fixture
+def redis_server(shared_redis: RedisServer) -> RedisServer:
+    """Return an empty Redis."""
+    with shared_redis.client() as client:
+        client.flushall()
+    return shared_redis
+
+
+@pytest.fixture
+async def sqs(redis_server: RedisServer) -> AsyncIterator[Sqs]:
+    """A client of a questd on an empty Redis."""
+    async with serving(redis_server.url) as client:
+        yield client

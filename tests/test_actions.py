@@ -1,0 +1,13 @@
+"""The table of actions."""
+
+from questd.action import Action
+from questd.actions import ACTIONS
+
+
+def _all(kind: type[Action]) -> set[str]:
+    return {name for sub in kind.__subclasses__() for name in ({sub.__name__} | _all(sub))}
+
+
+def test_every_action_is_in_the_table() -> None:
+    """A class that is an action can be asked for by its name; the two that others build on cannot."""
+    assert _all(Action) - {"QueueAction", "BatchAction"} == set(ACTIONS)

@@ -1,0 +1,21 @@
+"""The bytes of AWS JSON 1.0 (contract 1.2.2, 1.2.3)."""
+
+from questd import errors
+from questd.aws_json import error_parts, result_body
+
+
+def test_results_are_compact() -> None:
+    """No spaces, no newline; nothing at all for an action without output; text as it is, not escaped."""
+    assert result_body({"a": "é", "b": [1, True]}) == '{"a":"é","b":[1,true]}'.encode()
+    assert result_body({}) == b"{}"
+    assert result_body(None) == b""
+
+
+def test_errors_have_a_type_and_the_older_code() -> None:
+    """`__type` is the full name, the header has the code that SDKs translate it to."""
+    headers, body = error_parts(errors.QueueDoesNotExist())
+    assert headers == {"x-amzn-query-error": "AWS.SimpleQueueService.NonExistentQueue;Sender"}
+    assert body == b'{"__type":"com.amazonaws.sqs#QueueDoesNotExist","message":"The specified queue does not exist."}'
+    headers, body = error_parts(errors.MissingParameter("MessageBody"))
+    assert headers == {"x-amzn-query-error": "MissingParameter;Sender"}
+    assert body.startswith(b'{"__type":"com.amazon.coral.service#MissingRequiredParameterException"')

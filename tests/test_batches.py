@@ -1,0 +1,172 @@
+"""The batch actions over HTTP: what refuses a whole batch, what fails one entry, and what comes back (contract 8)."""
+
+from typing import Any
+
+import pytest
+from tests.client import Sqs
+
+ACTIONS = ("SendMessageBatch", "DeleteMessageBatch", "ChangeMessageVisibilityBatch")
+
+
+def entries(count: int) -> list[dict[str, Any]]:
+    """Return entries that are right for every batch action, but for their handles."""
+    return [
+        {"Id": f"id_{i}", "MessageBody": str(i), "ReceiptHandle": "garbage", "VisibilityTimeout": 0}
+        for i in range(count)
+    ]
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+async def test_what_refuses_a_whole_batch(sqs: Sqs, action: str) -> None:
+    """No entry, more than ten, a bad id, an id twice: nothing is done, and AWS's code and words (contract 8.1)."""
+    url = await sqs.create()
+    prefix = "AWS.SimpleQueueService"
+    twice = [*entries(3), entries(3)[2]]
+    for given, name, text in [
+        ([], "EmptyBatchRequest", f"There should be at least one {action}RequestEntry in the request."),
+        (
+            entries(20),
+            "TooManyEntriesInBatchRequest",
+            "Maximum number of entries per request are 10. You have sent 20.",
+        ),
+        (twice, "BatchEntryIdsNotDistinct", "Id id_2 repeated."),
+    ]:
+        reply = await sqs.ask(action, QueueUrl=url, Entries=given)
+        assert reply.error == (400, f"{prefix}.{name}", name, text)
+    for bad in ("", "a b", "ä", "x" * 81, "a\n"):
+        reply = await sqs.ask(action, QueueUrl=url, Entries=[*entries(1), entries(2)[1] | {"Id": bad}])
+        assert reply.error == (
+            400,
+            f"{prefix}.InvalidBatchEntryId",
+            "InvalidBatchEntryId",
+            "A batch entry id can only contain alphanumeric characters, hyphens and underscores. "
+            "It can be at most 80 letters long.",
+        )
+    assert await sqs.counts(url) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+async def test_an_entry_without_id_or_a_list_that_is_none(sqs: Sqs, action: str) -> None:
+    """An entry must have an Id, Entries must be a list of objects, and must be there."""
+    url = await sqs.create()
+    reply = await sqs.ask(action, QueueUrl=url, Entries=[*entries(1), {"MessageBody": "x"}])
+    assert reply.error[3] == f"The request must contain the parameter {action}RequestEntry.2.Id."
+    assert (await sqs.ask(action, QueueUrl=url)).error[1] == "MissingParameter"
+    for wrong in ("x", {"Id": "x"}, [1]):
+        assert (await sqs.ask(action, QueueUrl=url, Entries=wrong)).error[1] == "MalformedInput"
+
+
+async def test_messages_are_stored_in_order(sqs: Sqs) -> None:
+    """A batch of ten is one step: stored in the order of the request, answered in it, with ids and digests."""
+    url = await sqs.create()
+    reply = await sqs("SendMessageBatch", QueueUrl=url, Entries=entries(10))
+    assert reply.keys() == {"Successful"}
+    assert [entry["Id"] for entry in reply["Successful"]] == [f"id_{i}" for i in range(10)]
+    messages = await sqs.receive(url, MaxNumberOfMessages=10)
+    assert [message["Body"] for message in messages] == [str(i) for i in range(10)]
+    assert [message["MessageId"] for message in messages] == [entry["MessageId"] for entry in reply["Successful"]]
+    assert [message["MD5OfBody"] for message in messages] == [
+        entry["MD5OfMessageBody"] for entry in reply["Successful"]
+    ]
+
+
+async def test_an_entry_fails_alone(sqs: Sqs) -> None:
+    """A wrong entry is in Failed with its code and words, the others are stored (contract 8.2)."""
+    url = await sqs.create(MaximumMessageSize="1024")
+    given = entries(5)
+    given[0]["MessageBody"] = "\u0001"
+    given[1]["DelaySeconds"] = 901
+    given[2]["MessageBody"] = "x" * 1025
+    del given[3]["MessageBody"]
+    reply = await sqs("SendMessageBatch", QueueUrl=url, Entries=given)
+    assert [entry["Id"] for entry in reply["Successful"]] == ["id_4"]
+    failed = reply["Failed"]
+    assert [(entry["Id"], entry["Code"], entry["SenderFault"]) for entry in failed] == [
+        ("id_0", "InvalidMessageContents", True),
+        ("id_1", "InvalidParameterValue", True),
+        ("id_2", "InvalidParameterValue", True),
+        ("id_3", "MissingParameter", True),
+    ]
+    assert failed[2]["Message"] == (
+        "One or more parameters cannot be validated. Reason: Message must be shorter than 1024 bytes."
+    )
+    assert failed[3]["Message"] == (
+        "The request must contain the parameter SendMessageBatchRequestEntry.4.MessageBody."
+    )
+    assert [message["Body"] for message in await sqs.receive(url, MaxNumberOfMessages=10)] == ["4"]
+
+
+async def test_a_batch_of_failures_only(sqs: Sqs) -> None:
+    """When every entry fails the answer is still 200, without Successful; the queue must be there all the same."""
+    url = await sqs.create()
+    for action in ACTIONS:
+        wrong = [entry | {"MessageBody": "\u0001"} for entry in entries(2)]
+        assert (await sqs(action, QueueUrl=url, Entries=wrong)).keys() == {"Failed"}
+        assert (await sqs.ask(action, QueueUrl="nope", Entries=wrong)).error[2] == "QueueDoesNotExist"
+
+
+async def test_a_batch_is_1_mib_at_most(sqs: Sqs) -> None:
+    """All bodies together may have 1 MiB, whatever the queue's own limit is (contract 8.3)."""
+    url = await sqs.create(MaximumMessageSize="1024")
+    half = 1048576 // 2
+    given = [{"Id": "a", "MessageBody": "x" * half}, {"Id": "b", "MessageBody": "x" * (half + 1)}]
+    reply = await sqs.ask("SendMessageBatch", QueueUrl=url, Entries=given)
+    assert reply.error == (
+        400,
+        "AWS.SimpleQueueService.BatchRequestTooLong",
+        "BatchRequestTooLong",
+        "Batch requests cannot be longer than 1048576 bytes. You have sent 1048577 bytes.",
+    )
+    small = [{"Id": str(i), "MessageBody": "x" * 1024} for i in range(10)]
+    assert len((await sqs("SendMessageBatch", QueueUrl=url, Entries=small))["Successful"]) == 10
+
+
+async def test_entries_have_their_own_delay_and_attributes(sqs: Sqs) -> None:
+    """DelaySeconds and attributes are an entry's own."""
+    url = await sqs.create()
+    given = entries(2)
+    given[0]["DelaySeconds"] = 10
+    given[1]["MessageAttributes"] = {"color": {"DataType": "String", "StringValue": "blue"}}
+    reply = await sqs("SendMessageBatch", QueueUrl=url, Entries=given)
+    assert reply["Successful"][1]["MD5OfMessageAttributes"] == "da1b33cc3cbfe8b1630921e78e6b9880"
+    assert await sqs.counts(url) == (1, 0, 1)
+
+
+async def test_deleting_a_batch(sqs: Sqs) -> None:
+    """Each handle is deleted or fails alone."""
+    url = await sqs.create()
+    await sqs("SendMessageBatch", QueueUrl=url, Entries=entries(3))
+    handles = [message["ReceiptHandle"] for message in await sqs.receive(url, MaxNumberOfMessages=10)]
+    given = [{"Id": str(i), "ReceiptHandle": handle} for i, handle in enumerate([*handles[:2], "garbage"])]
+    reply = await sqs("DeleteMessageBatch", QueueUrl=url, Entries=given)
+    assert reply["Successful"] == [{"Id": "0"}, {"Id": "1"}]
+    assert reply["Failed"] == [
+        {
+            "Id": "2",
+            "SenderFault": True,
+            "Code": "ReceiptHandleIsInvalid",
+            "Message": 'The input receipt handle "garbage" is not a valid receipt handle.',
+        }
+    ]
+    assert await sqs.counts(url) == (0, 1, 0)
+
+
+async def test_changing_a_batch(sqs: Sqs) -> None:
+    """Each handle gets its own timeout, or fails alone: out of range, no timeout, a message that is gone."""
+    url = await sqs.create()
+    await sqs("SendMessageBatch", QueueUrl=url, Entries=entries(3))
+    handles = [message["ReceiptHandle"] for message in await sqs.receive(url, MaxNumberOfMessages=10)]
+    await sqs("DeleteMessage", QueueUrl=url, ReceiptHandle=handles[2])
+    timeouts = [0, 60, 0, 43201, None]
+    given = [
+        {"Id": str(i), "ReceiptHandle": handle, "VisibilityTimeout": timeout}
+        for i, (handle, timeout) in enumerate(zip([*handles, handles[0], handles[0]], timeouts, strict=True))
+    ]
+    reply = await sqs("ChangeMessageVisibilityBatch", QueueUrl=url, Entries=given)
+    assert [entry["Id"] for entry in reply["Successful"]] == ["0", "1"]
+    assert [(entry["Id"], entry["Code"]) for entry in reply["Failed"]] == [
+        ("2", "InvalidParameterValue"),
+        ("3", "InvalidParameterValue"),
+        ("4", "MissingParameter"),
+    ]
+    assert await sqs.counts(url) == (1, 1, 0)

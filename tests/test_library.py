@@ -1,0 +1,104 @@
+"""The library in a Redis: loaded, replaced, refused, taken out alone, and back when it was gone."""
+
+import asyncio
+
+import pytest
+import redis
+
+from questd import library
+from tests.client import Sqs, serving
+from tests.servers import RedisServer
+
+OTHER = "#!lua name=other\nredis.register_function('other', function() return 'other' end)"
+
+
+def newer(version: int) -> str:
+    """Return a library of another version."""
+    return f"#!lua name=quest\nredis.register_function('quest_version', function() return {{{version}, 1}} end)"
+
+
+@pytest.fixture
+def client(redis_server: RedisServer) -> redis.Redis:
+    """Return a client of a Redis without functions."""
+    made = redis_server.client()
+    made.function_flush()
+    return made
+
+
+async def test_loading_is_idempotent(redis_server: RedisServer, client: redis.Redis) -> None:
+    """Loading once or twice is the same."""
+    for _ in range(2):
+        await library.load(redis_server.url, test_mode=False)
+        assert client.fcall("quest_version", 0) == [library.version(), 1]
+    client.close()
+
+
+async def test_an_older_library_is_replaced_and_a_newer_one_refused(
+    redis_server: RedisServer, client: redis.Redis
+) -> None:
+    """A questd never puts its library in the place of a newer one."""
+    client.function_load(newer(library.version() - 1), replace=True)
+    await library.load(redis_server.url, test_mode=False)
+    assert client.fcall("quest_version", 0)[0] == library.version()
+    client.function_load(newer(library.version() + 1), replace=True)
+    with pytest.raises(library.LibraryRefused, match="newer questd"):
+        await library.load(redis_server.url, test_mode=False)
+    assert client.fcall("quest_version", 0)[0] == library.version() + 1
+    client.close()
+
+
+async def test_unloading_takes_only_ours(redis_server: RedisServer, client: redis.Redis) -> None:
+    """Another library stays, messages stay, and unloading what is not there is no error."""
+    client.function_load(OTHER)
+    await library.load(redis_server.url, test_mode=False)
+    client.fcall("sendMessage", 1, "q", "x")
+    for _ in range(2):
+        await library.unload(redis_server.url, force=False)
+        assert client.fcall("other", 0) == b"other"
+        with pytest.raises(redis.ResponseError, match="Function not found"):
+            client.fcall("quest_version", 0)
+    await library.load(redis_server.url, test_mode=False)
+    assert len(client.fcall("getMessage", 1, "q", 1)) == 1
+    client.close()
+
+
+async def test_unloading_under_a_running_questd(redis_server: RedisServer, client: redis.Redis) -> None:
+    """While a questd has the lease unloading is refused, but for --force."""
+    async with serving(redis_server.url):
+        while not client.fcall("quest_holder", 1, "quest:lease"):
+            await asyncio.sleep(0.005)
+        with pytest.raises(library.LibraryRefused, match="a questd is running"):
+            await library.unload(redis_server.url, force=False)
+        await library.unload(redis_server.url, force=True)
+    client.close()
+
+
+async def test_a_library_that_is_gone_comes_back(sqs: Sqs, redis_server: RedisServer) -> None:
+    """FUNCTION FLUSH under a running questd harms no request, however many come together."""
+    url = await sqs.create()
+    with redis_server.client() as client:
+        client.function_flush()
+    await asyncio.gather(*(sqs("SendMessage", QueueUrl=url, MessageBody="x") for _ in range(20)))
+    assert await sqs.counts(url) == (20, 0, 0)
+
+
+async def test_a_clock_only_in_test_mode() -> None:
+    """The source has the test clock only when asked for."""
+    assert "quest_clock" in library.source(test_mode=True)
+    assert "quest_clock" not in library.source(test_mode=False)
+
+
+async def test_a_full_redis_refuses_sends_and_lets_consumers_empty_it(sqs: Sqs, redis_server: RedisServer) -> None:
+    """Out of memory, a send is a 503 and a receive and a delete go on."""
+    url = await sqs.create()
+    await sqs("SendMessage", QueueUrl=url, MessageBody="x")
+    with redis_server.client() as client:
+        client.config_set("maxmemory", "1mb")
+        try:
+            reply = await sqs.ask("SendMessage", QueueUrl=url, MessageBody="x")
+            assert reply.error[:3] == (503, "ServiceUnavailable", "ServiceUnavailable")
+            [message] = await sqs.receive(url)
+            await sqs("DeleteMessage", QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        finally:
+            client.config_set("maxmemory", "0")
+    assert await sqs.counts(url) == (0, 0, 0)

@@ -1,0 +1,177 @@
+"""The command line: what it teaches, and the one line that it says when something is wrong."""
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from questd.__main__ import main
+from questd.settings import Settings
+from tests.servers import DEFAULT, free_port, running
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(autouse=True)
+def _no_variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in [name for name in os.environ if name.startswith("QUESTD_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("QUESTD_DATA_DIR", str(tmp_path))
+
+
+def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """Return the line on standard error of a questd that ends with status 1 and says nothing else."""
+    assert main(arguments) == 1
+    output, errors = capsys.readouterr()
+    assert output == ""
+    assert errors.startswith("questd: ")
+    assert errors.count("\n") == 1
+    return errors
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process of its own."""
+    command = [sys.executable, "-m", "questd", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=20, check=False)
+
+
+def test_without_a_command(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a command the help lists the commands."""
+    assert main([]) == 2
+    shown = capsys.readouterr().err
+    assert all(f"    {name} " in shown for name in ("serve", "load", "unload"))
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    """--version names the program."""
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main(["--version"])
+    assert capsys.readouterr().out.startswith("questd ")
+
+
+def test_help_of_serve(capsys: pytest.CaptureFixture[str]) -> None:
+    """The help of serve shows every setting: its flag, its variable and its meaning."""
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main(["serve", "--help"])
+    words = " ".join(capsys.readouterr().out.split())
+    for name, field in Settings.model_fields.items():
+        assert f"--{name.replace('_', '-')}" in words
+        assert f"QUESTD_{name.upper()}" in words
+        assert str(field.description) in words
+
+
+@pytest.mark.parametrize("command", ["serve", "load", "unload"])
+def test_help_has_an_example(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    """The help of a command shows how it is used."""
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main([command, "--help"])
+    assert f"\n  questd {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["serve", "--prot", "1"], "questd: unrecognized arguments: --prot 1 (see questd --help)\n"),
+        (["serve", "--port"], "questd: argument --port: expected one argument (see questd serve --help)\n"),
+        (["load", "redis://u:p@h"], "questd: unrecognized arguments: redis://***@h (see questd --help)\n"),
+    ],
+)
+def test_wrong_usage(capsys: pytest.CaptureFixture[str], arguments: list[str], line: str) -> None:
+    """Wrong usage is one line and status 2, and does not repeat a password."""
+    with pytest.raises(SystemExit, match=r"^2$"):
+        main(arguments)
+    assert capsys.readouterr().err == line
+
+
+def test_a_bad_flag(capsys: pytest.CaptureFixture[str]) -> None:
+    """A bad value of a flag is told by the name of the flag."""
+    assert said(capsys, "serve", "--port", "x").startswith("questd: --port should be a valid integer")
+
+
+def test_a_bad_variable(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bad value of a variable is told by the name of the variable."""
+    monkeypatch.setenv("QUESTD_WORKERS", "none")
+    assert said(capsys, "serve").startswith("questd: QUESTD_WORKERS should be a valid integer")
+
+
+def test_a_bad_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """An unknown key in the file is told by its name and the file's."""
+    file = tmp_path / "questd.toml"
+    file.write_text("redis-url = 'redis://me:secret@host'")
+    line = f"questd: redis-url in {file} is no setting (did you mean redis_url?)\n"
+    assert said(capsys, "serve", "--config", str(file)) == line
+
+
+def test_an_unknown_variable(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A QUESTD_ variable that is no setting is named, and the command goes on."""
+    monkeypatch.setenv("QUESTD_PROT", "1")
+    assert main(["load", "--print"]) == 0
+    assert capsys.readouterr().err == "questd: QUESTD_PROT is no setting, it is ignored\n"
+
+
+def test_a_taken_port(capsys: pytest.CaptureFixture[str]) -> None:
+    """A port that is in use is named, with what to do."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        line = said(capsys, "serve", "--port", port)
+    assert f"port {port}: Address already in use" in line
+    assert "--port" in line
+
+
+def test_a_public_address(capsys: pytest.CaptureFixture[str]) -> None:
+    """An address beyond this machine is refused, with the flag that allows it."""
+    assert "--anonymous" in said(capsys, "serve", "--host", "0.0.0.0", "--port", "0")
+
+
+def test_no_redis() -> None:
+    """A Redis that cannot be reached is one line from serve, load and unload, without its password."""
+    url = f"redis://me:secret@127.0.0.1:{free_port()}"
+    for command in (["serve", "--port", "0"], ["load"], ["unload"]):
+        result = run(*command, "--redis-url", url)
+        assert (result.returncode, result.stdout) == (1, "")
+        assert result.stderr.startswith(f"questd: no Redis at {url.replace('me:secret', '***')}: ")
+        assert result.stderr.count("\n") == 1
+
+
+def test_an_old_redis() -> None:
+    """A Redis older than 7 is told apart from one that cannot be reached."""
+
+    def answer(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            while request := connection.recv(65536).upper():
+                text = b"redis_version:6.2.14\r\n"
+                reply = b"$%d\r\n%s\r\n" % (len(text), text) if b"INFO\r\n" in request.split(b"SETINFO")[-1] else b""
+                connection.sendall(b"+OK\r\n" * request.count(b"SETINFO") + reply)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=answer, args=(listener,))
+        thread.start()
+        result = run("serve", "--port", "0", "--redis-url", f"redis://127.0.0.1:{listener.getsockname()[1]}")
+        thread.join()
+    assert result.returncode == 1
+    assert "6.2.14" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_load_and_unload() -> None:
+    """The library is put into a Redis, again without harm, and taken out of it again; both say where."""
+    with running(DEFAULT) as server, server.client() as client:
+        for _ in range(2):
+            result = run("load", "--redis-url", server.url)
+            assert result.stdout == f"questd: the library is loaded into {server.url}\n", result.stderr
+            assert client.execute_command("FCALL", "quest_version", 0)
+        result = run("unload", "--redis-url", server.url)
+        assert result.stdout == f"questd: no library any more in {server.url}\n", result.stderr
+        assert client.execute_command("FUNCTION", "LIST") == []
+
+
+def test_load_print() -> None:
+    """What `load --print` writes is what redis-cli can load."""
+    with running(DEFAULT) as server, server.client() as client:
+        client.execute_command("FUNCTION", "LOAD", "REPLACE", run("load", "--print").stdout)
+        assert client.execute_command("FCALL", "quest_version", 0)

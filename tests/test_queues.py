@@ -1,0 +1,345 @@
+"""Queues over HTTP: made, found, listed, described, changed, emptied, deleted (contract 2.1 to 2.7, 3, 7.1, 7.2)."""
+
+import json
+from typing import Any
+
+import pytest
+from tests.client import Sqs, serving
+from tests.servers import RedisServer
+
+ARN = "arn:aws:sqs:us-east-1:000000000000"
+ABSENT = (
+    400, "AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist", "The specified queue does not exist."
+)  # fmt: skip
+NAME_TEXT = "Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length"
+
+DEFAULTS = {
+    "ApproximateNumberOfMessages": "0",
+    "ApproximateNumberOfMessagesDelayed": "0",
+    "ApproximateNumberOfMessagesNotVisible": "0",
+    "DelaySeconds": "0",
+    "MaximumMessageSize": "1048576",
+    "MessageRetentionPeriod": "345600",
+    "QueueArn": f"{ARN}:q",
+    "ReceiveMessageWaitTimeSeconds": "0",
+    "SqsManagedSseEnabled": "true",
+    "VisibilityTimeout": "30",
+}
+
+
+async def attributes(sqs: Sqs, url: str, *names: str) -> dict[str, str]:
+    """Return some of a queue's attributes; all without names."""
+    reply = await sqs("GetQueueAttributes", QueueUrl=url, AttributeNames=list(names) or ["All"])
+    found: dict[str, str] = reply.get("Attributes", {})
+    return found
+
+
+def redrive(target: str, count: object) -> str:
+    """Return a RedrivePolicy."""
+    return json.dumps({"deadLetterTargetArn": target, "maxReceiveCount": count})
+
+
+async def test_a_new_queue_has_these_attributes(sqs: Sqs) -> None:
+    """`All` of a fresh standard queue are exactly AWS's twelve (contract 3.1)."""
+    url = await sqs.create()
+    found = await attributes(sqs, url)
+    assert abs(int(found.pop("CreatedTimestamp")) - int(found.pop("LastModifiedTimestamp"))) == 0
+    assert found == DEFAULTS
+
+
+async def test_the_url_has_the_host_that_the_client_used(sqs: Sqs) -> None:
+    """A QueueUrl can be reached by whoever gets it: the request's Host, the account, the name (contract 1.4)."""
+    headers = {"X-Amz-Target": "AmazonSQS.CreateQueue", "Host": "queues.example:80"}
+    reply = await sqs.post(b'{"QueueName":"q"}', headers)
+    assert reply.json == {"QueueUrl": "http://queues.example:80/000000000000/q"}
+    assert await sqs("GetQueueUrl", QueueName="q") == {"QueueUrl": f"{sqs.url}/000000000000/q"}
+
+
+async def test_the_url_can_be_set(redis_server: RedisServer) -> None:
+    """--public-url beats the Host."""
+    async with serving(
+        redis_server.url, public_url="https://mq.example/", region="eu-west-1", account="111122223333"
+    ) as sqs:
+        url = await sqs.create()
+        assert url == "https://mq.example/111122223333/q"
+        assert await attributes(sqs, url, "QueueArn") == {"QueueArn": "arn:aws:sqs:eu-west-1:111122223333:q"}
+
+
+@pytest.mark.parametrize("name", ["a b", "a/b", "a{b}", "a.b", "x" * 81, "ä", "q.fifo", "a\n"])
+async def test_bad_names(sqs: Sqs, name: str) -> None:
+    """A name that is none is refused with AWS's words; `.fifo` is for FIFO queues only."""
+    reply = await sqs.ask("CreateQueue", QueueName=name)
+    assert reply.error == (400, "InvalidParameterValue", "InvalidParameterValueException", NAME_TEXT)
+
+
+async def test_no_name(sqs: Sqs) -> None:
+    """A missing name has its own words."""
+    assert (await sqs.ask("CreateQueue")).error[1] == "MissingParameter"
+    assert (await sqs.ask("CreateQueue", QueueName="")).error[3] == "Queue name cannot be empty"
+    for members in ({}, {"QueueName": ""}):
+        assert (await sqs.ask("GetQueueUrl", **members)).error[:2] == (400, "InvalidParameterValue")
+
+
+async def test_creating_it_again(sqs: Sqs) -> None:
+    """The same attributes, some or none of them are the same queue; another current value is QueueNameExists (2.1)."""
+    url = await sqs.create(VisibilityTimeout="60", DelaySeconds="1")
+    assert await sqs.create() == url
+    assert await sqs.create(VisibilityTimeout="60") == url
+    await sqs("SetQueueAttributes", QueueUrl=url, Attributes={"VisibilityTimeout": "61"})
+    assert await sqs.create(VisibilityTimeout="61", DelaySeconds="1") == url
+    reply = await sqs.ask("CreateQueue", QueueName="q", Attributes={"VisibilityTimeout": "60"})
+    text = "A queue already exists with the same name and a different value for attribute VisibilityTimeout"
+    assert reply.error == (400, "QueueAlreadyExists", "QueueNameExists", text)
+
+
+async def test_another_redrive_policy_is_another_queue(sqs: Sqs) -> None:
+    """RedrivePolicy is compared as one attribute."""
+    await sqs.create("dead")
+    await sqs.create(RedrivePolicy=redrive(f"{ARN}:dead", 3))
+    await sqs.create(RedrivePolicy=redrive(f"{ARN}:dead", "3"))
+    reply = await sqs.ask("CreateQueue", QueueName="q", Attributes={"RedrivePolicy": redrive(f"{ARN}:dead", 4)})
+    assert reply.error[3].endswith("a different value for attribute RedrivePolicy")
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad"),
+    [
+        ("DelaySeconds", ["0", "900"], ["901", "-1", "x", "", "1.5"]),
+        ("MaximumMessageSize", ["1024", "1048576"], ["1023", "1048577"]),
+        ("MessageRetentionPeriod", ["60", "1209600"], ["59", "1209601"]),
+        ("ReceiveMessageWaitTimeSeconds", ["0", "20"], ["21"]),
+        ("VisibilityTimeout", ["0", "43200"], ["43201"]),
+        ("SqsManagedSseEnabled", ["true", "false"], ["yes", ""]),
+        ("Policy", ['{"Version":"2012-10-17","Statement":[]}'], ["x", "[]"]),
+    ],
+)
+async def test_values(sqs: Sqs, name: str, good: list[str], bad: list[str]) -> None:
+    """Every attribute has AWS's range, is read back as set, and a bad value changes nothing (contract 3.1, 3.3)."""
+    url = await sqs.create()
+    for value in good:
+        await sqs("SetQueueAttributes", QueueUrl=url, Attributes={name: value})
+        assert await attributes(sqs, url, name) == {name: value}
+    for value in bad:
+        reply = await sqs.ask("SetQueueAttributes", QueueUrl=url, Attributes={name: value})
+        text = f"Invalid value for the parameter {name}."
+        assert reply.error == (400, "InvalidAttributeValue", "InvalidAttributeValue", text)
+        assert await attributes(sqs, url, name) == {name: good[-1]}
+
+
+async def test_all_or_nothing(sqs: Sqs) -> None:
+    """One wrong attribute, and none of a request is set; a right one raises LastModifiedTimestamp."""
+    url = await sqs.create()
+    await sqs.ask("SetQueueAttributes", QueueUrl=url, Attributes={"DelaySeconds": "5", "VisibilityTimeout": "x"})
+    assert await attributes(sqs, url, "DelaySeconds") == {"DelaySeconds": "0"}
+    await sqs.advance(5)
+    await sqs("SetQueueAttributes", QueueUrl=url, Attributes={"DelaySeconds": "5"})
+    found = await attributes(sqs, url)
+    assert int(found["LastModifiedTimestamp"]) - int(found["CreatedTimestamp"]) >= 5
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("Foo", "Unknown Attribute Foo."),
+        ("QueueArn", "Unknown Attribute QueueArn."),
+        ("FifoQueue", "Unknown Attribute FifoQueue."),
+        ("ContentBasedDeduplication", "Unknown Attribute ContentBasedDeduplication."),
+        ("DeduplicationScope", "You can specify the DeduplicationScope only when FifoQueue is set to true."),
+        ("FifoThroughputLimit", "You can specify the FifoThroughputLimit only when FifoQueue is set to true."),
+    ],
+)
+async def test_attributes_that_a_standard_queue_has_not(sqs: Sqs, name: str, text: str) -> None:
+    """Unknown, read-only and FIFO attributes are InvalidAttributeName, set or at creation (contract 3.3)."""
+    url = await sqs.create()
+    for action, members in (("SetQueueAttributes", {"QueueUrl": url}), ("CreateQueue", {"QueueName": "other"})):
+        reply = await sqs.ask(action, Attributes={name: "false"}, **members)
+        assert reply.error == (400, "InvalidAttributeName", "InvalidAttributeName", text)
+
+
+async def test_names_to_read(sqs: Sqs) -> None:
+    """No names give nothing, an unset one is absent, an unknown one is an error (contract 2.5)."""
+    url = await sqs.create()
+    assert await sqs("GetQueueAttributes", QueueUrl=url) == {}
+    assert await sqs("GetQueueAttributes", QueueUrl=url, AttributeNames=["Policy", "FifoQueue"]) == {}
+    reply = await sqs.ask("GetQueueAttributes", QueueUrl=url, AttributeNames=["Foobar"])
+    assert reply.error == (400, "InvalidAttributeName", "InvalidAttributeName", "Unknown Attribute Foobar.")
+
+
+async def test_encryption_is_of_one_kind(sqs: Sqs) -> None:
+    """A KMS key turns SQS's own encryption off; both are refused; taking the key away leaves it off (contract 3.2)."""
+    url = await sqs.create()
+    both = {"KmsMasterKeyId": "key", "SqsManagedSseEnabled": "true"}
+    reply = await sqs.ask("SetQueueAttributes", QueueUrl=url, Attributes=both)
+    assert reply.error[1] == "InvalidAttributeName"
+    assert reply.error[3].startswith("You can use one type of server-side encryption (SSE) at one time.")
+    names = ("KmsMasterKeyId", "KmsDataKeyReusePeriodSeconds", "SqsManagedSseEnabled")
+    key = {"KmsMasterKeyId": "key", "KmsDataKeyReusePeriodSeconds": "60"}
+    await sqs("SetQueueAttributes", QueueUrl=url, Attributes=key)
+    assert await attributes(sqs, url, *names) == key | {"SqsManagedSseEnabled": "false"}
+    none = {"KmsMasterKeyId": "", "KmsDataKeyReusePeriodSeconds": "300"}
+    await sqs("SetQueueAttributes", QueueUrl=url, Attributes=none)
+    assert await attributes(sqs, url, *names) == {"SqsManagedSseEnabled": "false"}
+
+
+async def test_a_redrive_policy_is_read_back_compact(sqs: Sqs) -> None:
+    """maxReceiveCount reads back as a number; an empty policy takes it away (contract 3.2, 7.1)."""
+    await sqs.create("dead")
+    url = await sqs.create(RedrivePolicy=redrive(f"{ARN}:dead", "7"))
+    expected = f'{{"deadLetterTargetArn":"{ARN}:dead","maxReceiveCount":7}}'
+    assert await attributes(sqs, url, "RedrivePolicy") == {"RedrivePolicy": expected}
+    await sqs("SetQueueAttributes", QueueUrl=url, Attributes={"RedrivePolicy": ""})
+    assert await attributes(sqs, url, "RedrivePolicy") == {}
+
+
+@pytest.mark.parametrize(
+    ("policy", "reason"),
+    [
+        (redrive(f"{ARN}:nope", 3), "Dead letter target does not exist."),
+        (redrive(f"{ARN}:dead", 0), "Invalid value for maxReceiveCount: 0, valid values are from 1 to 1000 both inclusive."),
+        (redrive(f"{ARN}:dead", 1001), "Invalid value for maxReceiveCount: 1001, valid values are from 1 to 1000 both inclusive."),
+        (redrive("dummy", 3), "Dead-letter target ARN should be fully qualified ARN."),
+        (redrive("arn:aws:sns:us-east-1:000000000000:dead", 3), "Only SQS queues are valid resources for deadLetterTargetArn."),
+        (redrive("arn:aws:sqs:us-east-1:999999999999:dead", 3), "Dead-letter target owner should be same as the source."),
+        ('{"maxReceiveCount":3}', "Redrive policy does not contain mandatory attribute: deadLetterTargetArn."),
+        (f'{{"deadLetterTargetArn":"{ARN}:dead"}}', "Redrive policy does not contain mandatory attribute: maxReceiveCount."),
+    ],
+)  # fmt: skip
+async def test_redrive_policies_that_are_none(sqs: Sqs, policy: str, reason: str) -> None:
+    """A RedrivePolicy that cannot work is refused with the value as sent and AWS's reason (contract 7.1)."""
+    await sqs.create("dead")
+    url = await sqs.create()
+    reply = await sqs.ask("SetQueueAttributes", QueueUrl=url, Attributes={"RedrivePolicy": policy})
+    text = f"Value {policy} for parameter RedrivePolicy is invalid. Reason: {reason}"
+    assert reply.error == (400, "InvalidParameterValue", "InvalidParameterValueException", text)
+
+
+async def test_a_dead_letter_queue_chooses_its_sources(sqs: Sqs) -> None:
+    """RedriveAllowPolicy is enforced: deny all, or only the queues it names (contract 7.2)."""
+    dead, url = await sqs.create("dead"), await sqs.create()
+
+    async def allowed(policy: dict[str, Any]) -> bool:
+        text = json.dumps(policy)
+        await sqs("SetQueueAttributes", QueueUrl=dead, Attributes={"RedriveAllowPolicy": text})
+        compact = json.dumps(policy, separators=(",", ":"))
+        assert await attributes(sqs, dead, "RedriveAllowPolicy") == {"RedriveAllowPolicy": compact}
+        policy_of_source = {"RedrivePolicy": redrive(f"{ARN}:dead", 3)}
+        return (await sqs.ask("SetQueueAttributes", QueueUrl=url, Attributes=policy_of_source)).status == 200
+
+    assert not await allowed({"redrivePermission": "denyAll"})
+    assert not await allowed({"redrivePermission": "byQueue", "sourceQueueArns": [f"{ARN}:other"]})
+    assert await allowed({"redrivePermission": "byQueue", "sourceQueueArns": [f"{ARN}:q"]})
+    assert await allowed({"redrivePermission": "allowAll"})
+    for wrong in ("x", "[]", '{"redrivePermission":"byQueue"}', '{"redrivePermission":"maybe"}'):
+        reply = await sqs.ask("SetQueueAttributes", QueueUrl=dead, Attributes={"RedriveAllowPolicy": wrong})
+        assert reply.status == 400
+
+
+async def test_listing(sqs: Sqs) -> None:
+    """ListQueues is sorted, takes a prefix, and is `{}` when nothing matches (contract 2.4)."""
+    assert (await sqs.ask("ListQueues")).body == b"{}"
+    urls = {name: await sqs.create(name) for name in ("b", "a", "ab")}
+    assert (await sqs("ListQueues"))["QueueUrls"] == [urls["a"], urls["ab"], urls["b"]]
+    assert (await sqs("ListQueues", QueueNamePrefix="a"))["QueueUrls"] == [urls["a"], urls["ab"]]
+    assert (await sqs("ListQueues", QueueNamePrefix="A")) == {}
+    await sqs("DeleteQueue", QueueUrl=urls["a"])
+    assert (await sqs("ListQueues", QueueNamePrefix="a"))["QueueUrls"] == [urls["ab"]]
+
+
+async def test_pages(sqs: Sqs) -> None:
+    """With MaxResults a page has at most so many, and a NextToken when there are more; without, there is no token."""
+    urls = [await sqs.create(f"q{i}") for i in range(5)]
+    found, token, sizes = [], {}, []
+    while True:
+        page = await sqs("ListQueues", MaxResults=2, QueueNamePrefix="q", **token)
+        found += page["QueueUrls"]
+        sizes.append(len(page["QueueUrls"]))
+        if "NextToken" not in page:
+            break
+        token = {"NextToken": page["NextToken"]}
+    assert (found, sizes) == (urls, [2, 2, 1])
+    assert "NextToken" not in await sqs("ListQueues")
+    for wrong in ("!", "é", "A", "====", "/w=="):
+        assert (await sqs.ask("ListQueues", MaxResults=2, NextToken=wrong)).error[:2] == (400, "InvalidParameterValue")
+    for count in (0, 1001):
+        assert (await sqs.ask("ListQueues", MaxResults=count)).error[:2] == (400, "InvalidParameterValue")
+
+
+@pytest.mark.parametrize("url", ["nope", "http://x/000000000000/nope", "", "/", "a b", "http://x/1/q{r}"])
+async def test_a_queue_that_is_not_there(sqs: Sqs, url: str) -> None:
+    """Every action on it is QueueDoesNotExist, with the code that older SDKs know (contract 1.2.3)."""
+    for action, members in {
+        "GetQueueAttributes": {},
+        "SetQueueAttributes": {"Attributes": {"DelaySeconds": "1"}},
+        "PurgeQueue": {},
+        "DeleteQueue": {},
+        "SendMessage": {"MessageBody": "x"},
+        "ReceiveMessage": {},
+        "DeleteMessage": {"ReceiptHandle": "x"},
+        "ChangeMessageVisibility": {"ReceiptHandle": "x", "VisibilityTimeout": 0},
+    }.items():
+        assert (await sqs.ask(action, QueueUrl=url, **members)).error == ABSENT, action
+    assert (await sqs.ask("SendMessage", MessageBody="x")).error == ABSENT
+    assert (await sqs.ask("GetQueueUrl", QueueName=url or "nope")).error == ABSENT
+
+
+async def test_a_queue_can_be_named_in_many_ways(sqs: Sqs) -> None:
+    """QueueUrl is a URL with any host, or the bare name (contract 1.4)."""
+    url = await sqs.create()
+    for given in (url, "q", "https://sqs.us-east-1.amazonaws.com/000000000000/q"):
+        await sqs("SendMessage", QueueUrl=given, MessageBody="x")
+    assert await sqs.counts(url) == (3, 0, 0)
+
+
+async def test_purge(sqs: Sqs) -> None:
+    """PurgeQueue forgets visible, delayed and in-flight messages, and the queue goes on (contract 2.7)."""
+    url = await sqs.create()
+    for delay in (0, 0, 60):
+        await sqs("SendMessage", QueueUrl=url, MessageBody="x", DelaySeconds=delay)
+    [message] = await sqs.receive(url)
+    for _ in range(2):
+        reply = await sqs.ask("PurgeQueue", QueueUrl=url)
+        assert (reply.status, reply.body) == (200, b"")
+    assert await sqs.counts(url) == (0, 0, 0)
+    await sqs("DeleteMessage", QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+    await sqs("SendMessage", QueueUrl=url, MessageBody="next")
+    assert [found["Body"] for found in await sqs.receive(url, MaxNumberOfMessages=10)] == ["next"]
+
+
+async def test_delete_and_create_again(sqs: Sqs) -> None:
+    """A deleted queue is gone at once with its messages; a new one of its name knows nothing of it."""
+    url = await sqs.create(VisibilityTimeout="60")
+    await sqs("SendMessage", QueueUrl=url, MessageBody="x")
+    handle = (await sqs.receive(url))[0]["ReceiptHandle"]
+    assert (await sqs.ask("DeleteQueue", QueueUrl=url)).body == b""
+    assert (await sqs.ask("GetQueueUrl", QueueName="q")).error == ABSENT
+    assert (await sqs.ask("SendMessage", QueueUrl=url, MessageBody="x")).error == ABSENT
+    await sqs.create()
+    assert await sqs.receive(url) == []
+    assert await attributes(sqs, url, "VisibilityTimeout") == {"VisibilityTimeout": "30"}
+    reply = await sqs.ask("DeleteMessage", QueueUrl=url, ReceiptHandle=handle)
+    assert reply.error[3] == f'The receipt handle "{handle}" is not valid for this queue.'
+
+
+async def test_strict_aws_waits_60_seconds(redis_server: RedisServer) -> None:
+    """With --strict-aws a name is free again, and a queue can be purged again, only after 60 seconds (2.1, 2.7)."""
+    async with serving(redis_server.url, strict_aws=True) as sqs:
+        url = await sqs.create()
+        await sqs("PurgeQueue", QueueUrl=url)
+        text = "Only one PurgeQueue operation on q is allowed every 60 seconds."
+        reply = await sqs.ask("PurgeQueue", QueueUrl=url)
+        assert reply.error == (403, "AWS.SimpleQueueService.PurgeQueueInProgress", "PurgeQueueInProgress", text)
+        await sqs.advance(60)
+        await sqs("PurgeQueue", QueueUrl=url)
+        await sqs("DeleteQueue", QueueUrl=url)
+        text = "You must wait 60 seconds after deleting a queue before you can create another with the same name."
+        reply = await sqs.ask("CreateQueue", QueueName="q")
+        assert reply.error == (400, "AWS.SimpleQueueService.QueueDeletedRecently", "QueueDeletedRecently", text)
+        await sqs.advance(60)
+        await sqs.create()
+
+
+async def test_fifo_queues_are_refused_in_plain_words(sqs: Sqs) -> None:
+    """There are no FIFO queues yet: asking for one says so."""
+    reply = await sqs.ask("CreateQueue", QueueName="q.fifo", Attributes={"FifoQueue": "true"})
+    assert reply.error[:3] == (400, "AWS.SimpleQueueService.UnsupportedOperation", "UnsupportedOperation")
+    assert "FIFO" in reply.error[3]

@@ -1,0 +1,292 @@
+"""The supervisor with real processes: how questd starts, what it brings back to life, that it leaves nothing behind."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import redis
+
+from questd.embedded import StartFailed
+from questd.settings import Settings
+from questd.workers import bind
+from tests.servers import DEFAULT, free_port, running
+
+ROOT = Path(__file__).parent.parent
+
+
+def until(condition: Callable[[], object], seconds: float = 8) -> None:
+    """Wait until `condition` holds; fail when it does not within `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+def alive(pid: int) -> bool:
+    """Tell whether a process runs; one that has ended and was not waited for does not."""
+    try:
+        os.kill(pid, 0)
+        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except ProcessLookupError:
+        return False
+    except FileNotFoundError:  # ended in between, or no Linux
+        return not Path("/proc/self").exists()
+
+
+@dataclass
+class Questd:
+    """A `questd serve` of a test's own."""
+
+    process: subprocess.Popen[str]
+    errors: Path
+    line: str = ""
+
+    @property
+    def address(self) -> str:
+        """Where it listens."""
+        return self.line.split()[3]
+
+    @property
+    def socket_path(self) -> str:
+        """The socket of its private Redis."""
+        return self.line.partition("redis-cli -s ")[2].split()[0]
+
+    def redis(self) -> redis.Redis:
+        """Return a client of its private Redis."""
+        return redis.Redis(unix_socket_path=self.socket_path, protocol=2)
+
+    def server_pid(self) -> int:
+        """Return the process id of its private Redis."""
+        with self.redis() as client:
+            return int(client.info("server")["process_id"])
+
+    def pids(self, what: str) -> list[int]:
+        """Return the process ids that its log names for `serve`, `load` or `guard`, oldest first."""
+        return [int(pid) for pid in re.findall(rf"process (\d+) started: {what}", self.errors.read_text())]
+
+    def lives(self) -> bool:
+        """Tell whether it answers over HTTP."""
+        with suppress(OSError), urllib.request.urlopen(f"{self.address}/health/live", timeout=2) as answer:
+            return bool(answer.status == 200)
+        return False
+
+
+@contextmanager
+def starting(*flags: str, command: tuple[str, ...] = ("-m", "questd")) -> Iterator[Questd]:
+    """Begin a `questd serve` on a free port; at the end kill it and see that nothing of it is left."""
+    with tempfile.TemporaryDirectory(prefix="questd-test-") as directory:
+        errors = Path(directory) / "errors"
+        arguments = [sys.executable, *command, "serve", "--port", "0", "--log-level", "debug", *flags]
+        with errors.open("w") as output:
+            process = subprocess.Popen(
+                arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=output, text=True, start_new_session=True
+            )
+        questd = Questd(process, errors)
+        try:
+            yield questd
+        finally:
+            process.kill()
+            process.wait()
+            if process.stdout:
+                process.stdout.close()
+            until(lambda: not any(alive(pid) for what in ("serve", "load", "guard") for pid in questd.pids(what)))
+
+
+@contextmanager
+def serving(*flags: str) -> Iterator[Questd]:
+    """Run a `questd serve` that is ready."""
+    with starting(*flags) as questd:
+        assert questd.process.stdout
+        questd.line = questd.process.stdout.readline()
+        assert questd.line.startswith("questd ready on "), questd.errors.read_text()
+        yield questd
+
+
+def everything(questd: Questd) -> list[int]:
+    """Return the process ids of all that a ready questd has started and that lives."""
+    pids = [*questd.pids("serve"), *questd.pids("guard"), questd.server_pid()]
+    assert all(map(alive, pids))
+    return pids
+
+
+def test_ready_line(tmp_path: Path) -> None:
+    """One line tells the address, how to reach Redis and where the data is; both answer, and the library is loaded."""
+    with serving("--data-dir", str(tmp_path / "my data")) as questd:
+        pattern = rf"questd ready on http://127\.0\.0\.1:\d+ · redis-cli -s \S+ · data in {tmp_path}/my data\n"
+        assert re.fullmatch(pattern, questd.line)
+        assert questd.lives()
+        with questd.redis() as client:
+            assert client.execute_command("FCALL", "quest_version", 0)
+        questd.process.terminate()
+        assert questd.process.stdout
+        assert questd.process.stdout.read() == ""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_everything(number: signal.Signals) -> None:
+    """SIGTERM and Ctrl-C, also twice, end questd with status 0 within 5 s; no process and no directory is left."""
+    with serving("--ephemeral", "--workers", "2") as questd:
+        pids = everything(questd)
+        assert len(pids) == 4
+        begun = time.monotonic()
+        questd.process.send_signal(number)
+        questd.process.send_signal(number)
+        assert questd.process.wait(6) == 0
+        assert time.monotonic() - begun < 5
+        assert not any(map(alive, pids))
+        assert not Path(questd.socket_path).parent.exists()
+
+
+def test_ctrl_c_in_a_terminal(tmp_path: Path) -> None:
+    """Ctrl-C goes to the whole process group, but not to the private Redis: questd ends that last, by SIGTERM."""
+    with serving("--data-dir", str(tmp_path)) as questd:
+        pids = everything(questd)
+        os.killpg(questd.process.pid, signal.SIGINT)
+        assert questd.process.wait(6) == 0
+        assert not any(map(alive, pids))
+        log = (tmp_path / "server.log").read_text()
+        assert "Received SIGTERM" in log
+        assert "Received SIGINT" not in log
+        assert "You insist" not in log  # what it says to both at once
+
+
+def test_sigkill_leaves_nothing(tmp_path: Path) -> None:
+    """When questd is killed, its workers and its private Redis end by themselves; the data is left, complete."""
+    with serving("--data-dir", str(tmp_path), "--workers", "2") as questd:
+        pids = everything(questd)
+        with questd.redis() as client:
+            client.set("kept", 1)
+        questd.process.kill()
+        until(lambda: not any(map(alive, pids)))
+        assert not Path(questd.socket_path).parent.exists()
+    with serving("--data-dir", str(tmp_path)) as questd, questd.redis() as client:
+        assert client.get("kept") == b"1"
+
+
+def test_a_worker_that_hangs_is_killed() -> None:
+    """A worker that does not end when told to is killed, and questd still ends within 5 s."""
+    with serving("--ephemeral") as questd:
+        pids = everything(questd)
+        os.kill(questd.pids("serve")[0], signal.SIGSTOP)
+        begun = time.monotonic()
+        questd.process.terminate()
+        assert questd.process.wait(6) == 0
+        assert time.monotonic() - begun < 5
+        assert not any(map(alive, pids))
+
+
+def test_a_dead_worker_is_replaced() -> None:
+    """When a worker dies another takes its place on the same port."""
+    with serving("--ephemeral") as questd:
+        first = questd.pids("serve")[0]
+        os.kill(first, signal.SIGKILL)
+        until(lambda: len(questd.pids("serve")) == 2 and questd.lives())
+        assert f"worker {first} ended with status -9, starting another" in questd.errors.read_text()
+
+
+@pytest.mark.parametrize(
+    ("flag", "victim"), [("--ephemeral", "server"), ("--data-dir", "server"), ("--data-dir", "guard")]
+)
+def test_a_dead_redis_is_replaced(tmp_path: Path, flag: str, victim: str) -> None:
+    """When the private Redis or its guard is killed, one Redis answers again on the same socket, with the library."""
+    flags = [flag, str(tmp_path)] if flag == "--data-dir" else [flag]
+    with serving(*flags) as questd, questd.redis() as client:
+        client.set("kept", 1)
+        time.sleep(0.02)
+        server = questd.server_pid()
+        os.kill(server if victim == "server" else questd.pids("guard")[0], signal.SIGKILL)
+        until(lambda: not alive(server))
+
+        def answers() -> bool:
+            with suppress(redis.RedisError):
+                return bool(client.execute_command("FCALL", "quest_version", 0))
+            return False
+
+        until(answers)
+        assert client.get("kept") == (b"1" if flag == "--data-dir" else None)
+        until(questd.lives)
+
+
+def test_a_signal_while_starting(tmp_path: Path) -> None:
+    """A questd that waits for its data directory ends at once when told to, with status 0."""
+    with serving("--data-dir", str(tmp_path)), starting("--data-dir", str(tmp_path)) as second:
+        until(lambda: "waiting for process" in second.errors.read_text())
+        begun = time.monotonic()
+        second.process.terminate()
+        assert second.process.wait(6) == 0
+        assert time.monotonic() - begun < 1
+
+
+def test_a_signal_while_loading(tmp_path: Path) -> None:
+    """A questd whose Redis does not answer yet ends at once when told to, with status 0."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"redis://127.0.0.1:{silent.getsockname()[1]}"
+        with starting("--redis-url", url, "--data-dir", str(tmp_path)) as questd:
+            until(lambda: questd.pids("load"))
+            questd.process.terminate()
+            assert questd.process.wait(6) == 0
+
+
+def test_a_worker_that_never_works() -> None:
+    """When a worker dies again and again before it is ready, questd gives up with one line and status 1."""
+    program = (
+        "import sys; from questd import __main__, server, workers\n"
+        "async def serve(*_): raise SystemExit(9)\n"
+        "server.serve = serve; sys.exit(__main__.main())"
+    )
+    with starting("--ephemeral", command=("-c", program)) as questd:
+        assert questd.process.wait(10) == 1
+        assert questd.errors.read_text().splitlines()[-1] == "questd: a worker ended 5 times before it was ready"
+        assert len(questd.pids("serve")) == 5
+
+
+def test_another_redis() -> None:
+    """With a URL no Redis is started; the ready line names it without its password."""
+    with running(DEFAULT) as server:
+        with server.client() as client:
+            client.execute_command("ACL", "SETUSER", "me", "on", ">secret", "~*", "&*", "+@all")
+        with serving("--redis-url", f"redis://me:secret@127.0.0.1:{server.port}") as questd:
+            assert questd.line.endswith(f" · Redis at redis://***@127.0.0.1:{server.port}\n")
+            assert questd.pids("guard") == []
+            assert "secret" not in questd.errors.read_text()
+
+
+def test_a_port_is_taken_once() -> None:
+    """A second questd on a port is refused with a line that names the port, also before the first serves."""
+    settings = Settings(port=free_port())
+    with bind(settings), pytest.raises(StartFailed, match=f"port {settings.port}: Address already in use.*--port"):
+        bind(settings)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_loopback_needs_no_leave(host: str) -> None:
+    """On an address of this machine only, questd listens without more."""
+    with bind(Settings(host=host, port=0)) as sock:
+        assert sock.getsockname()[1] > 0
+
+
+def test_a_public_address_needs_leave() -> None:
+    """Beyond this machine questd listens only when that is spelt out."""
+    with pytest.raises(StartFailed, match="--anonymous"):
+        bind(Settings(host="0.0.0.0", port=0))
+    with bind(Settings(host="0.0.0.0", port=0, anonymous=True)) as sock:
+        assert sock.getsockname()[0] == "0.0.0.0"
+
+
+def test_an_unknown_host() -> None:
+    """A host that is none of this machine's is told in one line."""
+    with pytest.raises(StartFailed, match=r"^cannot listen on 192\.0\.2\.1, port 0: "):
+        bind(Settings(host="192.0.2.1", port=0, anonymous=True))
+    with pytest.raises(StartFailed, match=r"^cannot listen on no\.such\.host\.invalid: "):
+        bind(Settings(host="no.such.host.invalid", port=0))
