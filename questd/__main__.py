@@ -6,6 +6,7 @@ It owns what users read when something is wrong: one line that begins with "ques
 import argparse
 import asyncio
 import logging
+import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from importlib import metadata
@@ -69,6 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (BadSetting, StartFailed) as refused:
         sys.stderr.write(f"questd: {hidden(str(refused))}\n")
         return 1
+    except KeyboardInterrupt:  # before serve, or while load waits for Redis
+        return 128 + signal.SIGINT
     return 0
 
 

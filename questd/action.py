@@ -1,4 +1,4 @@
-"""Actions: request models that answer themselves, and what they may use. Which protocol brought one, it does not know."""
+"""Actions: request models that answer themselves, and what they may use. They do not know which protocol brought them."""
 
 import re
 import time

@@ -87,7 +87,7 @@ class Background:
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _take(self, message: dict[str, Any]) -> None:
-        """An alarm is `<ms until then> <queue>`; the queue `*` asks to read them all."""
+        """Take an alarm, `<ms until then> <queue>`; the queue `*` asks to read them all."""
         if message["type"] == "subscribe":
             await self._read_all()
         elif message["type"] == "message":
@@ -148,7 +148,7 @@ class Background:
             await self._relay(queue)
 
     async def _relay(self, queue: str) -> None:
-        """Hand on the messages that leave for another slot of a Cluster, and have those forgotten that are safe there."""
+        """Hand on the messages that leave for another slot of a Cluster; forget those that are safe there."""
         try:
             reply = await self._library.call("quest_outbox", queue, RELAY_BATCH, repeat=True)
             for number, incarnation, target, record in zip(*(reply[i::4] for i in range(4)), strict=True):

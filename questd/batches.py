@@ -1,4 +1,4 @@
-"""The three batch actions: up to ten entries in one request and one call of Redis; each entry succeeds or fails alone."""
+"""The three batch actions: up to ten entries in one request and one call; each entry succeeds or fails alone."""
 
 import re
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from questd import errors
-from questd.action import Facts, Integer, QueueAction, Questd, Request, between, mistake
+from questd.action import Facts, Integer, Questd, QueueAction, Request, between, mistake
 from questd.identifiers import new_id
 from questd.messages import Message, ReceiptHandle, outcome
 
@@ -141,7 +141,7 @@ class DeleteMessageBatch(BatchAction):
 
     entry_model = DeleteMessageBatchRequestEntry
 
-    async def __call__(self, questd: Questd, request: Request) -> dict[str, Any]:
+    async def __call__(self, questd: Questd, _request: Request) -> dict[str, Any]:
         """Delete them in one step."""
         failed: dict[str, errors.SQSError] = {}
         entries = list(self.valid(DeleteMessageBatchRequestEntry, failed))
@@ -155,7 +155,7 @@ class ChangeMessageVisibilityBatch(BatchAction):
 
     entry_model = ChangeMessageVisibilityBatchRequestEntry
 
-    async def __call__(self, questd: Questd, request: Request) -> dict[str, Any]:
+    async def __call__(self, questd: Questd, _request: Request) -> dict[str, Any]:
         """Change them in one step."""
         failed: dict[str, errors.SQSError] = {}
         entries = list(self.valid(ChangeMessageVisibilityBatchRequestEntry, failed))

@@ -10,7 +10,7 @@ _offset = 0
 
 def _forget() -> None:
     """Drop what is left: a forked worker must not repeat its sister's identifiers."""
-    global _buffer, _offset  # noqa: PLW0603  # one buffer a process is the point
+    global _buffer, _offset  # one buffer a process is the point
     _buffer, _offset = b"", 0
 
 

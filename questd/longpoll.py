@@ -18,7 +18,7 @@ from redis.exceptions import RedisError
 log = logging.getLogger(__name__)
 
 Ask = Callable[[int, int], Awaitable[list[Any]]]
-"""Asks once: ms that this waiter stays when it gets nothing, ms that the other ones stay → the reply of quest_receive."""
+"""Asks once: ms that this waiter stays when it gets nothing, ms that others stay → the reply of quest_receive."""
 
 SERVER_TIME, MORE, FIRST = 0, 1, 2
 """Where quest_receive's reply has its parts."""

@@ -5,7 +5,6 @@ What a stored message is made of is written here and in lua/quest.lua.
 
 import hashlib
 import struct
-import time
 from typing import Annotated, Any
 
 import msgpack
@@ -21,6 +20,8 @@ RECORD = struct.Struct(">6s16sI")
 
 PATIENCE_MS = 5000
 """A receive that reaches Redis later than this after it was asked for hands nothing out: its client has its 503."""
+
+ID_LENGTH = 128
 
 RECEIVE_ATTRIBUTES = frozenset(
     "All SenderId SentTimestamp ApproximateReceiveCount ApproximateFirstReceiveTimestamp SequenceNumber "
@@ -39,7 +40,7 @@ QUEUE_ATTRIBUTES = frozenset(
 
 
 def _id_of_128(value: str, name: str) -> str:
-    if not (0 < len(value) <= 128 and value.isascii() and value.isprintable() and " " not in value):
+    if not (0 < len(value) <= ID_LENGTH and value.isascii() and value.isprintable() and " " not in value):
         raise errors.InvalidParameter(
             value, name, f"{name} can only include alphanumeric and punctuation characters. 1 to 128 in length."
         )
@@ -268,7 +269,7 @@ class DeleteMessage(QueueAction):
 
     ReceiptHandle: ReceiptHandle
 
-    async def __call__(self, questd: Questd, request: Request) -> None:
+    async def __call__(self, questd: Questd, _request: Request) -> None:
         """Delete it; gone already is as good."""
         reply = await questd.ask("quest_delete", self.QueueUrl, lambda _: (self.ReceiptHandle,), repeat=True)
         outcome(reply[0], self.ReceiptHandle)
@@ -280,7 +281,7 @@ class ChangeMessageVisibility(QueueAction):
     ReceiptHandle: ReceiptHandle
     VisibilityTimeout: Annotated[Integer, between(0, 43200, "Must be between 0 and 43200.")]
 
-    async def __call__(self, questd: Questd, request: Request) -> None:
+    async def __call__(self, questd: Questd, _request: Request) -> None:
         """Change it."""
         arguments = (self.ReceiptHandle, self.VisibilityTimeout * 1000)
         reply = await questd.ask("quest_change_visibility", self.QueueUrl, lambda _: arguments, repeat=True)

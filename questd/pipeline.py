@@ -8,8 +8,10 @@ import asyncio
 import contextlib
 import logging
 import math
+import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from hiredis import pack_command
@@ -17,7 +19,7 @@ from redis.asyncio.connection import AbstractConnection, Connection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoPermissionError, RedisError, ResponseError
+from redis.exceptions import RedisError, ResponseError
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +30,8 @@ FIRST_PAUSE = 0.01
 LONGEST_PAUSE = 0.5
 """Seconds between attempts to connect: doubling from the first to the longest."""
 
-GRACE = 0.02
-"""Seconds for replies that arrived while this process was busy to be read before Redis counts as silent."""
+BATCH_BYTES = 2**20
+"""About how much is written at once; the rest waits until the transport wants more."""
 
 PING = pack_command(("PING",))
 
@@ -38,18 +40,18 @@ class RedisUnavailable(Exception):
     """Redis cannot do it now, or did it and could not say so; the text says why."""
 
 
+LOSSES = (RedisUnavailable, RedisError, OSError)
+"""What ends a connection; anything else that does is a mistake of ours, and logged as one."""
+
+
+@dataclass(slots=True, eq=False)
 class _Call:
     """One command that waits for its reply."""
 
-    __slots__ = ("abandoned", "future", "packed", "repeat")
-
-    def __init__(
-        self, future: asyncio.Future[Any], packed: bytes, repeat: bool, abandoned: Callable[[Any], None] | None
-    ) -> None:
-        self.future = future
-        self.packed = packed
-        self.repeat = repeat
-        self.abandoned = abandoned
+    future: asyncio.Future[Any]
+    packed: bytes
+    repeat: bool
+    abandoned: Callable[[Any], None] | None
 
     def answer(self, reply: Any) -> None:  # noqa: ANN401  # whatever Redis says
         """Hand over the reply, or give it to `abandoned` when the caller has gone."""
@@ -94,8 +96,8 @@ def _connection(url: str) -> AbstractConnection:
 class Pipeline:
     """The shared connection to the Redis at `url`.
 
-    `deadline`: seconds without any reply after which all waiting calls fail. `max_calls`, `max_bytes`: how many calls, and
-    bytes of their commands, may wait for replies. Raises ValueError when the URL is none of Redis.
+    `deadline`: seconds without any reply after which all waiting calls fail. `max_calls`, `max_bytes`: how many calls,
+    and bytes of their commands, may wait for replies. Raises ValueError when the URL is none of Redis.
     """
 
     def __init__(
@@ -112,7 +114,7 @@ class Pipeline:
         self._written: deque[_Call] = deque()
         self._bytes = 0
         self._wake = asyncio.Event()
-        self._progress = 0.0  # loop time of the last reply, or of the first call after an idle time
+        self._progress = 0.0  # when the last reply came, or the first command after an idle time was written
         self._keeper: asyncio.Task[None] | None = None
 
     @property
@@ -130,21 +132,18 @@ class Pipeline:
     ) -> asyncio.Future[Any]:
         """Queue one command, a word per argument; the future gives its reply.
 
-        It raises ResponseError when the reply is an error, RedisUnavailable when there is none. `repeat`: the command may
-        run twice, so it is sent again after a lost connection. The command of a caller that was cancelled runs all the
-        same, and `abandoned` gets its reply, unless that is an error or the caller was cancelled only after it came.
+        It raises ResponseError when the reply is an error, RedisUnavailable when there is none. `repeat`: the command
+        may run twice, so it is sent once more after a lost connection. The command of a cancelled future runs all the
+        same, and `abandoned` gets its reply, unless that is an error. (A task that is cancelled in the tick in which
+        the reply came leaves it in a future that is done, not cancelled: that reply is the task's to give back.)
         """
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Any] = loop.create_future()
-        packed = pack_command(command)
-        waiting = len(self._queued) + len(self._written)
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        packed = pack_command(command)  # type: ignore[arg-type]  # the stub forgot the dots of tuple[…, ...]
         if self._down is not None:
             future.set_exception(RedisUnavailable(self._down))
-        elif waiting >= self._max_calls or self._bytes + len(packed) > self._max_bytes:
+        elif len(self._queued) + len(self._written) >= self._max_calls or self._bytes + len(packed) > self._max_bytes:
             future.set_exception(RedisUnavailable("too many calls are waiting for Redis"))
         else:
-            if not waiting:
-                self._progress = loop.time()
             self._bytes += len(packed)
             self._queued.append(_Call(future, packed, repeat, abandoned))
             self._wake.set()
@@ -161,7 +160,8 @@ class Pipeline:
             if self._keeper:
                 self._keeper.cancel()
                 await asyncio.wait({self._keeper})
-            self._fail_all("Redis cannot be reached: the connection was closed")
+            self._down = "Redis cannot be reached: the connection was closed"
+            self._fail_all_but([])
             with contextlib.suppress(RedisError):
                 await self._connection.disconnect(nowait=unanswered)
 
@@ -182,20 +182,16 @@ class Pipeline:
         except Exception as error:
             raise RedisUnavailable(f"Redis cannot be reached: {error}") from error
         self._down = None
-        self._progress = asyncio.get_running_loop().time()
         for listener in self.connects:
             _tell(listener)
 
     async def _handshake(self) -> None:
-        try:
-            await self._connection.connect()
-            await self._connection.send_packed_command(PING, check_health=False)
-            # A server that is still loading its data says so here. One whose ACL forbids PING is there.
-            with contextlib.suppress(NoPermissionError):
-                await self._connection.read_response(timeout=math.inf)
-        except BaseException:
-            await self._connection.disconnect(nowait=True)
-            raise
+        await self._connection.disconnect(nowait=True)  # what is left of the last one
+        await self._connection.connect()  # type: ignore[no-untyped-call]
+        await self._connection.send_packed_command(PING, check_health=False)
+        # A server that is still loading its data says so here. Refused for other reasons (ACL, full disk): it is there.
+        with contextlib.suppress(ResponseError):
+            await self._connection.read_response(timeout=math.inf)
 
     def _silence(self) -> RedisUnavailable:
         return RedisUnavailable(f"Redis did not answer for {self._deadline:g} s")
@@ -204,7 +200,6 @@ class Pipeline:
         """Use one connection after the other."""
         while True:
             self._lose(await self._session())
-            await self._connection.disconnect(nowait=True)
             await self._reconnect()
 
     async def _session(self) -> BaseException | None:
@@ -223,12 +218,28 @@ class Pipeline:
         while True:
             await wake.wait()
             wake.clear()
+            while self._queued:
+                calls = self._batch()
+                if not written:
+                    self._progress = time.monotonic()
+                written.extend(calls)
+                await send([call.packed for call in calls], check_health=False)
+
+    def _batch(self) -> list[_Call]:
+        """Take what is queued, of large commands only some: what the transport has cannot be taken back from it."""
+        if self._bytes <= BATCH_BYTES:
             calls, self._queued = self._queued, []
-            written.extend(calls)
-            await send([call.packed for call in calls], check_health=False)
+            return calls
+        size = count = 0
+        while count < len(self._queued) and size < BATCH_BYTES:
+            size += len(self._queued[count].packed)
+            count += 1
+        calls = self._queued[:count]
+        del self._queued[:count]
+        return calls
 
     async def _read(self) -> None:
-        read, written, time = self._connection.read_response, self._written, asyncio.get_running_loop().time
+        read, written, now = self._connection.read_response, self._written, time.monotonic
         while True:
             try:
                 reply = await read(timeout=math.inf, disconnect_on_error=False)
@@ -236,7 +247,7 @@ class Pipeline:
                 call = written.popleft()
                 call.fail(error)
             except RedisConnectionError as error:
-                # redis-py raises LOADING, MASTERDOWN and NOAUTH like lost connections; only a reply has a code.
+                # redis-py raises LOADING and NOAUTH like lost connections; only a reply has a code.
                 if error.status_code is None:
                     raise
                 call = written.popleft()
@@ -245,33 +256,25 @@ class Pipeline:
                 call = written.popleft()
                 call.answer(reply)
             self._bytes -= len(call.packed)
-            self._progress = time()
+            self._progress = now()
 
     async def _watch(self) -> None:
         """Fail when calls wait and no reply came for the deadline."""
-        time = asyncio.get_running_loop().time
         while True:
-            progress = self._progress if self._queued or self._written else time()
-            left = progress + self._deadline - time()
-            await asyncio.sleep(left if left > 0 else GRACE)
-            if left <= 0 and progress == self._progress:
+            left = self._progress + self._deadline - time.monotonic() if self._written else self._deadline
+            if left <= 0:
                 raise self._silence()
+            await asyncio.sleep(left)
 
     def _lose(self, lost: BaseException | None) -> None:
         """Fail what may have run and must not run twice; queue the rest for the next connection."""
-        if isinstance(lost, RedisUnavailable):
-            self._fail_all(str(lost))
-        else:
-            written = [*self._written]
-            self._written.clear()
-            self._down = f"Redis cannot be reached: {lost}"
-            self._fail([call for call in written if not call.repeat])
-            again = [call for call in written if call.repeat]
-            for call in again:
-                call.repeat = False
-            self._queued = again + self._queued
-            self._wake.set()
-        log.warning("connection lost: %s", self._down)
+        silent = isinstance(lost, RedisUnavailable)
+        self._down = str(lost) if silent else f"Redis cannot be reached: {lost}"
+        log.warning("connection lost: %s", self._down, exc_info=None if isinstance(lost, LOSSES) else lost)
+        again = [call for call in self._written if call.repeat]
+        for call in again:
+            call.repeat = False
+        self._fail_all_but([] if silent else again + self._queued)
 
     async def _reconnect(self) -> None:
         pause = FIRST_PAUSE
@@ -279,20 +282,19 @@ class Pipeline:
             try:
                 await self._open()
             except RedisUnavailable as error:
-                self._fail_all(str(error))
+                self._down = str(error)
+                self._fail_all_but([])
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
         log.info("connected to Redis again")
 
-    def _fail_all(self, reason: str) -> None:
-        """Fail all calls that wait, and those to come, until Redis is back."""
-        self._down = reason
-        waiting = [*self._written, *self._queued]
+    def _fail_all_but(self, kept: list[_Call]) -> None:
+        """Fail the calls that wait, except these, which are queued."""
+        staying = set(kept)
+        for call in (*self._written, *self._queued):
+            if call not in staying:
+                self._bytes -= len(call.packed)
+                call.fail(RedisUnavailable(self._down))
         self._written.clear()
-        self._queued = []
-        self._fail(waiting)
-
-    def _fail(self, calls: list[_Call]) -> None:
-        for call in calls:
-            self._bytes -= len(call.packed)
-            call.fail(RedisUnavailable(self._down))
+        self._queued = kept
+        self._wake.set()

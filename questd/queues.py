@@ -11,11 +11,11 @@ from pydantic import AfterValidator, Field
 from pydantic_core import from_json
 
 from questd import errors
-from questd.action import QUEUE_NAME, Action, Integer, QueueAction, Questd, Request, between, key_of
+from questd.action import QUEUE_NAME, Action, Integer, Questd, QueueAction, Request, between, key_of
 from questd.queue_attributes import READABLE, readable, stored
 
 MINUTE_MS = 60_000
-"""What AWS waits between a queue's deletion and its re-creation, and between two purges; questd only when it is strict."""
+"""What AWS waits between a queue's deletion and its re-creation, and between two purges; questd only when strict."""
 
 PAGE = 1000
 
@@ -152,7 +152,7 @@ class ListQueues(Action):
 class DeleteQueue(QueueAction):
     """Forget a queue and all its messages."""
 
-    async def __call__(self, questd: Questd, request: Request) -> None:
+    async def __call__(self, questd: Questd, _request: Request) -> None:
         """Delete it."""
         await questd.call("quest_delete_queue", self.QueueUrl)
         questd.facts.pop(self.QueueUrl, None)
@@ -161,7 +161,7 @@ class DeleteQueue(QueueAction):
 class PurgeQueue(QueueAction):
     """Forget all messages of a queue."""
 
-    async def __call__(self, questd: Questd, request: Request) -> None:
+    async def __call__(self, questd: Questd, _request: Request) -> None:
         """Empty it."""
         await questd.call("quest_purge", self.QueueUrl, _wait_ms(questd), repeat=True)
 
@@ -171,7 +171,7 @@ class GetQueueAttributes(QueueAction):
 
     AttributeNames: Annotated[list[str], AfterValidator(_known_names)] = Field(default_factory=list)
 
-    async def __call__(self, questd: Questd, request: Request) -> dict[str, Any]:
+    async def __call__(self, questd: Questd, _request: Request) -> dict[str, Any]:
         """Return the attributes asked for that it has."""
         attributes = await _attributes(questd, self.QueueUrl)
         names = set(self.AttributeNames)
@@ -184,7 +184,7 @@ class SetQueueAttributes(QueueAction):
 
     Attributes: Texts
 
-    async def __call__(self, questd: Questd, request: Request) -> None:
+    async def __call__(self, questd: Questd, _request: Request) -> None:
         """Check and change them."""
         fields = stored(self.Attributes)
         await _claim_target(questd, self.QueueUrl, self.Attributes, fields)

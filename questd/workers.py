@@ -59,11 +59,11 @@ def run(settings: Settings) -> None:
 def bind(settings: Settings) -> socket.socket:
     """Return a socket that listens where `settings` say. Raises StartFailed."""
     try:
-        family, kind, _, _, address = socket.getaddrinfo(
-            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
+        found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)
     except OSError as error:
         raise StartFailed(f"cannot listen on {settings.host}: {error.strerror}") from None
+    # "localhost" is 127.0.0.1 here, also where it has an IPv6 address that this machine does not.
+    family, kind, _, _, address = min(found, key=lambda each: each[0] != socket.AF_INET)
     if not (settings.anonymous or ipaddress.ip_address(address[0]).is_loopback):
         raise StartFailed(
             f"on {settings.host} anyone who reaches this machine could use every queue: "
@@ -78,7 +78,7 @@ def bind(settings: Settings) -> socket.socket:
     except OSError as error:
         sock.close()
         text = f"cannot listen on {settings.host}, port {settings.port}: {error.strerror}"
-        raise StartFailed(f"{text}. Stop what uses it, or choose another --port") from None
+        raise StartFailed(f"{text}. Choose another --port, or stop what uses this one") from None
     sock.setblocking(False)  # noqa: FBT003  # socket's own
     return sock
 

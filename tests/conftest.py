@@ -25,6 +25,6 @@ def redis_server(shared_redis: RedisServer) -> RedisServer:
 
 @pytest.fixture
 async def sqs(redis_server: RedisServer) -> AsyncIterator[Sqs]:
-    """A client of a questd on an empty Redis."""
+    """Give a client of a questd on an empty Redis."""
     async with serving(redis_server.url) as client:
         yield client

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+
 from tests.client import JSON, Sqs, serving
 from tests.servers import RedisServer
 
@@ -75,7 +76,7 @@ async def test_a_string_where_a_list_belongs(sqs: Sqs) -> None:
 
 
 async def test_what_is_let_pass(sqs: Sqs) -> None:
-    """An empty body is `{}`, null is absent, numbers may be text, unknown members and parameters of the type are ignored."""
+    """An empty body is `{}`, null is absent, numbers may be text, unknown members and a charset are ignored."""
     url = await sqs.create()
     assert (await sqs.post(b"", {"X-Amz-Target": "AmazonSQS.ListQueues"})).json == {"QueueUrls": [url]}
     await sqs("SendMessage", QueueUrl=url, MessageBody="x", DelaySeconds="0", MessageAttributes=None, Unknown=1)

@@ -1,4 +1,4 @@
-"""The background task over HTTP: what falls due happens by itself, one process at a time does it, idle queues cost nothing."""
+"""The background task: what falls due happens by itself, one process at a time does it, idle queues cost nothing."""
 
 import asyncio
 import json
@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 import pytest
+
 from tests.client import Sqs, serving
 from tests.servers import RedisServer
 

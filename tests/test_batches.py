@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+
 from tests.client import Sqs
 
 ACTIONS = ("SendMessageBatch", "DeleteMessageBatch", "ChangeMessageVisibilityBatch")

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+
 from tests.client import Sqs, serving
 from tests.servers import RedisServer
 

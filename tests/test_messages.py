@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+
 from tests.client import Sqs
 from tests.servers import RedisServer
 
@@ -347,7 +348,7 @@ async def test_change_visibility_refuses(sqs: Sqs) -> None:
 
 
 async def test_dead_letters_keep_what_they_were(sqs: Sqs) -> None:
-    """After maxReceiveCount receives the next one moves the message: same id and sent time, the count goes on (7.3, 7.4)."""
+    """After maxReceiveCount receives the next one moves the message: same id and sent time, the count goes on (7.4)."""
     dead = await sqs.create("dead")
     policy = {"deadLetterTargetArn": "arn:aws:sqs:us-east-1:000000000000:dead", "maxReceiveCount": 1}
     url = await sqs.create(RedrivePolicy=json.dumps(policy))

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+
 from tests.client import Sqs, serving
 from tests.servers import RedisServer
 
@@ -182,7 +183,7 @@ async def test_encryption_is_of_one_kind(sqs: Sqs) -> None:
 
 
 async def test_a_redrive_policy_is_read_back_compact(sqs: Sqs) -> None:
-    """maxReceiveCount reads back as a number; an empty policy takes it away (contract 3.2, 7.1)."""
+    """MaxReceiveCount reads back as a number; an empty policy takes it away (contract 3.2, 7.1)."""
     await sqs.create("dead")
     url = await sqs.create(RedrivePolicy=redrive(f"{ARN}:dead", "7"))
     expected = f'{{"deadLetterTargetArn":"{ARN}:dead","maxReceiveCount":7}}'

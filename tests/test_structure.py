@@ -1,4 +1,4 @@
-"""The house rules that a program can check: twins, directions of imports, and that nothing is invented beside AWS's model."""
+"""The house rules that a program can check: twins, directions of imports, nothing invented beside AWS's model."""
 
 import ast
 import re

@@ -1,0 +1,58 @@
+# What a contributor runs; continuous integration runs the same, through .ci/run. It works with GNU make 3.81 (macOS).
+
+PYTHON = python3
+
+.PHONY: start test lint fmt load unload clean help
+.NOTPARALLEL:
+
+start: .venv/questd ## run questd on http://127.0.0.1:9324 with a private Valkey
+	@.venv/bin/questd serve
+
+test: .venv/dev ## run all tests, against real servers that the tests start themselves
+	.venv/bin/python -m pytest -rs
+
+lint: .venv/dev ## check the code: ruff, mypy, luacheck
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	@.venv/bin/questd load --print > .venv/quest.lua
+	@.venv/bin/questd load --print --test-mode > .venv/quest-test-mode.lua
+	@if command -v luacheck > /dev/null; then luacheck .venv/quest.lua .venv/quest-test-mode.lua; \
+	elif [ -n "$$CI" ]; then echo 'luacheck is missing: apt-get install lua-check' >&2; exit 1; \
+	else echo 'The Lua files were not checked, luacheck is missing: apt-get install lua-check'; fi
+
+fmt: .venv/dev ## format the code, and repair what ruff can
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+
+# The URL reaches questd through the environment, so that no shell reads a password in it.
+load: .venv/questd ## put the library into a Redis: make load REDIS_URL=redis://127.0.0.1:6379
+	@.venv/bin/questd load $(if $(REDIS_URL),--redis-url "$$REDIS_URL")
+
+unload: .venv/questd ## take the library out again, messages stay: make unload REDIS_URL=…
+	@.venv/bin/questd unload $(if $(REDIS_URL),--redis-url "$$REDIS_URL")
+
+clean: ## remove .venv and everything else that was made here; messages stay
+	rm -rf .venv build dist *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find questd tests -name __pycache__ -prune -exec rm -rf {} +
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1	\2/p' Makefile | expand -t 10
+	@echo 'PYTHON=python3.13 chooses the Python that .venv is made with.'
+
+# .venv has questd installed so that it runs from this directory: a change of the code needs no new installation.
+.venv/questd: wanted = .
+.venv/dev: wanted = .[dev]
+.venv/questd .venv/dev: pyproject.toml .venv/bin/python
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null || { \
+	echo "questd needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) --version 2> /dev/null || echo missing):" \
+	'install one, then for example: make $(MAKECMDGOALS) PYTHON=python3.13' >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2> /dev/null || { \
+	echo 'questd needs the venv module of $(PYTHON): apt-get install python3-venv' >&2; exit 1; }
+	@echo 'Installing what is needed into .venv …'
+	@.venv/bin/python -m pip --version > /dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '$(wanted)'
+	@touch .venv/questd $@
+
+# Gone, or a link that leads nowhere since Python was upgraded: then all is installed anew.
+.venv/bin/python: ;

@@ -1,0 +1,223 @@
+"""queues.lua: queues are made, described, changed, emptied and deleted."""
+
+from tests.lua.quest import START_MS, VT, Quest, failing
+
+DEFAULTS = {
+    "DelaySeconds": "0",
+    "MaximumMessageSize": "1048576",
+    "MessageRetentionPeriod": "345600",
+    "ReceiveMessageWaitTimeSeconds": "0",
+    "SqsManagedSseEnabled": "true",
+    "VisibilityTimeout": "30",
+}
+
+
+def _fields(quest: Quest, queue: str = "orders") -> dict[str, str]:
+    flat = [part.decode() for part in quest.read("quest_facts", queue)[1]]
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def test_create(quest: Quest) -> None:
+    """A new queue has AWS's defaults, the fields given, its times and a version of its own."""
+    assert quest.create(VisibilityTimeout=7, tags='{"a":"b"}') == 1
+    fields = _fields(quest)
+    assert fields.items() >= (DEFAULTS | {"VisibilityTimeout": "7", "tags": '{"a":"b"}'}).items()
+    assert fields["created"] == fields["modified"] == str(START_MS)
+    assert fields["version"] == fields["incarnation"] + ".1"
+    assert fields["layout"] == "1"
+    assert quest.counts() == (0, 0, 0)
+
+
+def test_create_leaves_out_what_is_empty(quest: Quest) -> None:
+    """An empty value stands for none, so its field is not kept; an attribute keeps its default."""
+    quest.create(Policy="", deadLetterTarget="")
+    assert not {"Policy", "deadLetterTarget"} & set(_fields(quest))
+
+
+def test_create_again(quest: Quest) -> None:
+    """Creating what is there with the same values changes nothing; tags do not count, and what is not given neither."""
+    quest.create(VisibilityTimeout=7)
+    before = _fields(quest)
+    quest.advance(5)
+    assert quest.create(VisibilityTimeout=7, tags="{}", Policy="") == 0
+    assert quest.create() == 0
+    assert _fields(quest) == before
+
+
+def test_create_otherwise(quest: Quest) -> None:
+    """Creating what is there with another value names the attribute that differs, RedrivePolicy for its two parts."""
+    quest.create(VisibilityTimeout=7, deadLetterTarget="dead", maxReceiveCount=3)
+    with failing("QueueNameExists VisibilityTimeout"):
+        quest.create(VisibilityTimeout=8)
+    with failing("QueueNameExists RedrivePolicy"):
+        quest.create(maxReceiveCount=4)
+    with failing("QueueNameExists RedrivePolicy"):
+        quest.create(deadLetterTarget="")
+    with failing("QueueNameExists Policy"):
+        quest.create(Policy="{}")
+
+
+def test_registry(one_redis: Quest) -> None:
+    """In one Redis a queue is in the registry from its creation to its deletion."""
+    one_redis.create("b")
+    one_redis.create("a")
+    assert one_redis.redis.zrange("quest:queues", 0, -1) == [b"a", b"b"]
+    one_redis.call("quest_delete_queue", "b")
+    assert one_redis.redis.zrange("quest:queues", 0, -1) == [b"a"]
+
+
+def test_registry_of_a_cluster(cluster: Quest) -> None:
+    """In a cluster the registry is in a slot of its own: creating and deleting leave it alone and do not fail."""
+    cluster.create()
+    cluster.call("quest_delete_queue", "orders")
+    assert cluster.keys() == {"quest:{orders}:deleted"}
+
+
+def test_counts_need_no_promotion(quest: Quest) -> None:
+    """The counts are right at every moment, whether or not anybody promoted what has timed out."""
+    quest.create()
+    quest.send("a", "b", "c")
+    quest.send("d", delay_ms=VT + 1)
+    quest.receive(2)
+    assert quest.counts() == (1, 2, 1)
+    quest.advance(VT - 1)
+    assert quest.counts() == (1, 2, 1)
+    quest.advance(1)
+    assert quest.counts() == (3, 0, 1)
+    quest.advance(1)
+    assert quest.counts() == (4, 0, 0)
+
+
+def test_attributes_reply(quest: Quest) -> None:
+    """quest_attributes brings the counts and all the fields of the queue."""
+    quest.create(VisibilityTimeout=7)
+    quest.send("a")
+    visible, inflight, delayed, flat = quest.call("quest_attributes", "orders")
+    assert (visible, inflight, delayed) == (1, 0, 0)
+    assert dict(zip(flat[::2], flat[1::2], strict=True))[b"VisibilityTimeout"] == b"7"
+
+
+def test_set_attributes(quest: Quest) -> None:
+    """A change sets and takes away fields, raises the version and notes its time; the rest stays."""
+    quest.create(Policy="{}", VisibilityTimeout=7)
+    quest.advance(1000)
+    assert quest.call("quest_set_attributes", "orders", "Policy", "", "DelaySeconds", 5) == 1
+    fields = _fields(quest)
+    assert "Policy" not in fields
+    assert (fields["DelaySeconds"], fields["VisibilityTimeout"]) == ("5", "7")
+    assert fields["version"] == fields["incarnation"] + ".2"
+    assert (fields["created"], fields["modified"]) == (str(START_MS), str(START_MS + 1000))
+
+
+def test_set_attributes_wants_a_tick(quest: Quest) -> None:
+    """A change makes a tick due at once: a shorter retention period may have made messages due."""
+    quest.create()
+    quest.send("a")
+    with quest.listening("quest:alarm") as ear:
+        quest.call("quest_set_attributes", "orders", "MessageRetentionPeriod", 60)
+        assert ear.heard() == [("quest:alarm", "0 quest:{orders}")]
+    assert quest.tick() == [60_000, 0]
+
+
+def test_defaults_of_the_queue_apply(quest: Quest) -> None:
+    """A send and a receive that do not say otherwise take the queue's delay and visibility timeout."""
+    quest.create(DelaySeconds=2, VisibilityTimeout=3)
+    quest.send("late")
+    quest.send("now", delay_ms=0)
+    assert quest.bodies(10, "") == ["now"]
+    assert quest.counts() == (0, 1, 1)
+    quest.advance(2000)
+    assert quest.counts() == (1, 1, 0)
+    quest.advance(1000)
+    assert quest.counts() == (2, 0, 0)
+
+
+def test_purge(quest: Quest) -> None:
+    """A purge forgets visible, delayed and in-flight messages, leaves no key of theirs, and the queue works on."""
+    quest.create()
+    quest.send("a", "b")
+    quest.send("c", delay_ms=1000)
+    [held] = quest.receive(1)
+    assert quest.purge() == 1
+    assert quest.counts() == (0, 0, 0)
+    assert quest.keys() - {"quest:queues"} == {"quest:{orders}"}
+    assert quest.delete(held) == ["OK"]
+    assert quest.change(held, 1000) == "MessageNotAvailable"
+    quest.send("d")
+    quest.advance(2000)
+    assert quest.bodies() == ["d"]
+
+
+def test_purge_keeps_transfers_and_waits(quest: Quest) -> None:
+    """A purge leaves alone what is on its way between queues, and who waits."""
+    quest.create()
+    quest.poll(process="p1", wait_ms=20_000)
+    quest.call("quest_arrive", "orders", "abc123", 1, b"\0" * 26 + b"body")
+    quest.poll(process="p2", wait_ms=20_000)
+    quest.redis.rpush("quest:{orders}:outbox", "1 abc123 other record")
+    quest.purge()
+    assert quest.keys() >= {"quest:{orders}:outbox", "quest:{orders}:inbox"}
+
+
+def test_purge_too_soon(quest: Quest) -> None:
+    """A second purge within the time given is refused and names the queue."""
+    quest.create()
+    quest.purge(wait_ms=60_000)
+    quest.send("a")
+    quest.advance(59_999)
+    with failing("PurgeQueueInProgress orders"):
+        quest.purge(wait_ms=60_000)
+    assert quest.counts() == (1, 0, 0)
+    quest.advance(1)
+    assert quest.purge(wait_ms=60_000) == 1
+    assert quest.purge(wait_ms=0) == 1
+
+
+def test_delete_queue(quest: Quest) -> None:
+    """A deleted queue leaves its tombstone and nothing else, and that goes by itself after a minute."""
+    quest.create("dead")
+    quest.create(deadLetterTarget="dead", maxReceiveCount=3)
+    quest.call("quest_add_source", "orders", "other")
+    quest.call("quest_arrive", "orders", "abc123", 1, b"\0" * 26 + b"body")
+    quest.send("a", "b", "c")
+    quest.send("d", delay_ms=1000)
+    quest.change(quest.receive(1)[0], 0)
+    quest.receive(2)
+    quest.poll(10, process="p1", wait_ms=20_000)
+    assert quest.call("quest_delete_queue", "orders") == 1
+    assert quest.keys() - {"quest:queues", "quest:{dead}"} == {"quest:{orders}:deleted"}
+    assert quest.redis.get("quest:{orders}:deleted") == str(START_MS).encode()
+    assert 50_000 < quest.redis.pttl("quest:{orders}:deleted") <= 60_000
+
+
+def test_delete_queue_keeps_what_leaves(quest: Quest) -> None:
+    """Messages of a deleted queue that are on their way to another slot still go there."""
+    quest.create()
+    quest.redis.rpush("quest:{orders}:outbox", "7 abc123 other record")
+    quest.call("quest_delete_queue", "orders")
+    assert quest.read("quest_outbox", "orders", 10) == [b"7", b"abc123", b"other", b"record"]
+    assert quest.call("quest_ack", "orders", 7) == 1
+    assert quest.keys() - {"quest:queues"} == {"quest:{orders}:deleted"}
+
+
+def test_create_too_soon_after_deletion(quest: Quest) -> None:
+    """A name is free again when the time given has passed since its queue was deleted; the time is compared."""
+    quest.create()
+    quest.call("quest_delete_queue", "orders")
+    quest.advance(59_999)
+    with failing("QueueDeletedRecently"):
+        quest.create(wait_ms=60_000)
+    quest.advance(1)
+    assert quest.create(wait_ms=60_000) == 1
+    assert "quest:{orders}:deleted" not in quest.keys()
+
+
+def test_create_at_once_after_deletion(quest: Quest) -> None:
+    """Without a time to wait a name is free at once, and its new queue is another one: empty, another incarnation."""
+    quest.create()
+    quest.send("a")
+    before = _fields(quest)
+    quest.call("quest_delete_queue", "orders")
+    assert quest.create() == 1
+    assert quest.counts() == (0, 0, 0)
+    assert _fields(quest)["incarnation"] != before["incarnation"]
