@@ -105,10 +105,18 @@ class Questd:
         called again when they were out of date.
         """
         while True:
+            known = queue in self.facts
             facts = await self.facts_of(queue)
             try:
+                given = (facts.version, *arguments(facts))
+            except errors.SQSError:
+                # Known from an earlier request: it may have changed since.
+                if not known or await self._relearn(queue) == facts:
+                    raise
+                continue
+            try:
                 reply: list[Any] = await self.library.call(
-                    function, key_of(queue), facts.version, *arguments(facts), repeat=repeat, abandoned=abandoned
+                    function, key_of(queue), *given, repeat=repeat, abandoned=abandoned
                 )
             except errors.QueueDoesNotExist:
                 self.facts.pop(queue, None)
@@ -116,6 +124,10 @@ class Questd:
             if not reply or reply[0] != b"facts":
                 return reply
             self.learn(queue, reply[1])
+
+    async def _relearn(self, queue: str) -> Facts:
+        self.facts.pop(queue, None)
+        return await self.facts_of(queue)
 
     def now_ms(self) -> float | None:
         """Return Redis's time as far as this process knows it."""
@@ -154,7 +166,7 @@ def between(low: int, high: int, reason: str) -> AfterValidator:
 
 def _not_a_boolean(value: object) -> object:
     if isinstance(value, bool):
-        raise errors.UnconvertibleValue(f"{value}_VALUE".upper(), "Integer")
+        raise errors.UnconvertibleValue(f"{value}_VALUE".upper(), "an Integer")
     return value
 
 
@@ -197,7 +209,7 @@ def missing(name: str) -> errors.SQSError:
     return errors.QueueDoesNotExist() if name == "QueueUrl" else errors.MissingParameter(name)
 
 
-_JAVA = {"string": "String", "int": "Integer", "bool": "Boolean"}
+_JAVA = {"string": "a String", "int": "an Integer", "bool": "a Boolean"}
 """What Coral, AWS's service framework, calls the types that pydantic's error types begin with."""
 
 
@@ -209,4 +221,4 @@ def _wrong_type(kind: str, value: object) -> errors.SQSError:
     if kind.startswith(("list", "dict", "model")):
         return errors.UnrecognizedCollection()
     name = {bool: f"{value}".upper(), str: "STRING", int: "NUMBER", float: "NUMBER"}.get(type(value), "STRING")
-    return errors.UnconvertibleValue(f"{name}_VALUE", _JAVA.get(kind.partition("_")[0], "String"))
+    return errors.UnconvertibleValue(f"{name}_VALUE", _JAVA.get(kind.partition("_")[0], "a String"))

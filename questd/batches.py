@@ -66,7 +66,7 @@ class BatchAction(QueueAction):
             if entry.get("Id") is None:
                 raise errors.MissingParameter(f"{kind}.{number}.Id")
             if not isinstance(entry["Id"], str) or not ENTRY_ID.fullmatch(entry["Id"]):
-                raise errors.InvalidEntryId
+                raise errors.InvalidBatchEntryId
             if entry["Id"] in seen:
                 raise errors.RepeatedEntryId(entry["Id"])
             seen.add(entry["Id"])

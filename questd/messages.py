@@ -247,7 +247,10 @@ def _user_attributes(packed: str, names: list[str]) -> dict[str, Any]:
     chosen = message_attributes.selected(message_attributes.unpack(packed), names)
     if not chosen:
         return {}
-    return {"MessageAttributes": chosen, "MD5OfMessageAttributes": message_attributes.md5(chosen)}
+    return {
+        "MessageAttributes": message_attributes.shown(chosen),
+        "MD5OfMessageAttributes": message_attributes.md5(chosen),
+    }
 
 
 def outcome(status: bytes, handle: str, timeout: int | None = None) -> None:

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import io
+import json
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -17,11 +19,11 @@ JSON = {"Content-Type": "application/x-amz-json-1.0"}
 class Reply:
     """An answer of questd: status, headers, and the JSON in the body ({} for none)."""
 
-    def __init__(self, response: aiohttp.ClientResponse, body: bytes, json: dict[str, Any]) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, body: bytes, members: dict[str, Any]) -> None:
         self.status = response.status
         self.headers = response.headers
         self.body = body
-        self.json = json
+        self.json = members
 
     @property
     def error(self) -> tuple[int, str, str, str]:
@@ -40,16 +42,15 @@ class Sqs:
 
     async def post(self, body: bytes, headers: dict[str, str], path: str = "/") -> Reply:
         """Post bytes as they are."""
-        async with self.session.post(self.url + path, data=body, headers=headers) as response:
+        async with self.session.post(self.url + path, data=io.BytesIO(body), headers=headers) as response:
             raw = await response.read()
             is_json = raw.startswith(b"{")
             return Reply(response, raw, await response.json(content_type=None) if is_json else {})
 
     async def ask(self, action: str, **members: Any) -> Reply:
         """Ask for an action, whatever comes of it."""
-        body = aiohttp.payload.JsonPayload(members)
         headers = {**JSON, "X-Amz-Target": f"AmazonSQS.{action}"}
-        return await self.post(body.decode().encode(), headers)
+        return await self.post(json.dumps(members).encode(), headers)
 
     async def __call__(self, action: str, **members: Any) -> dict[str, Any]:
         """Ask for an action that must succeed, and return the members of its answer."""

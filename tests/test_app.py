@@ -30,7 +30,9 @@ async def test_half_a_request_harms_nobody(redis_server: RedisServer, aiohttp_cl
     async with running(Settings(redis_url=redis_server.url)) as questd:
         client = await aiohttp_client(application(questd))
         reader, writer = await asyncio.open_connection(client.host, client.port)
-        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nX-Amz-Target: AmazonSQS.ListQueues\r\nContent-Length: 100\r\n\r\n{")
+        writer.write(
+            b"POST / HTTP/1.1\r\nHost: x\r\nX-Amz-Target: AmazonSQS.ListQueues\r\nContent-Length: 100\r\n\r\n{"
+        )
         await writer.drain()
         writer.close()
         await writer.wait_closed()

@@ -87,10 +87,6 @@ def test_entries_are_those_of_the_model(action: str) -> None:
 
 @pytest.mark.parametrize("action", sorted(ACTIONS))
 def test_errors_are_those_of_the_model(action: str) -> None:
-    """Every error that AWS's model gives an action is a class, with the model's code and status."""
+    """Every error that AWS's model gives an action is a class of that name (codes: test_errors.py)."""
     for reference in MODEL["operations"][action].get("errors", []):
-        shape = MODEL["shapes"][reference["shape"]]
-        error = getattr(errors, reference["shape"])
-        assert error.type == f"com.amazonaws.sqs#{reference['shape']}"
-        assert error.code == shape.get("error", {}).get("code", reference["shape"])
-        assert error.status == shape.get("error", {}).get("httpStatusCode", 400)
+        assert getattr(errors, reference["shape"]).type == f"com.amazonaws.sqs#{reference['shape']}"

@@ -3,7 +3,8 @@
 local IN_FLIGHT_LIMIT = 120000 -- AWS's, contract 5.6
 local TWELVE_HOURS_MS = 43200000
 local PROMOTE_LIMIT = 100 -- what one receive does of the background task's work
-local WORK_LIMIT = 1000 -- entries of `visible` that one receive looks at
+local TOGETHER = 10 -- entries of `visible` that a receive takes at once
+local WORK_LIMIT = 1000 -- what one receive does in vain: a dead entry is 1, any other that it cannot hand out is 10
 
 -- A receipt handle: incarnation, sequence, receive count, received ms, and a MAC that proves it: any handle ever given
 -- is known again, and nothing is stored for it.
@@ -64,7 +65,7 @@ local function show(q, t, shown)
       deliveries[#deliveries + 1] = sequence
       deliveries[#deliveries + 1] = delivery_of(count, first_ms, received_ms, 1)
     end
-    if q.target and count >= q.max_receive_count then exhausted[#exhausted + 1] = sequence end
+    if is_exhausted(q, count) then exhausted[#exhausted + 1] = sequence end
   end
   if #entries > 0 then
     redis.call('HSET', q.key .. ':deliveries', unpack(deliveries))
@@ -106,8 +107,13 @@ local function next_due(queue, poison_after_ms)
   return earliest
 end
 
--- Drops the dead entries at the head of `visible`, at most `limit`. Returns how many.
+-- Drops the dead entries at the head of `visible`, at most `limit`; without messages it drops them all at once, which
+-- is no work. Returns how many.
 local function drop_dead(queue, limit)
+  if redis.call('HLEN', queue .. ':messages') == 0 then
+    redis.call('UNLINK', queue .. ':visible')
+    return 0
+  end
   local dead = 0
   for _, sequence in ipairs(redis.call('LRANGE', queue .. ':visible', 0, limit - 1)) do
     if redis.call('HEXISTS', queue .. ':messages', sequence) == 1 then break end
@@ -148,51 +154,64 @@ local function send(q, t, entries, first)
   return last
 end
 
--- Hands out up to `max` visible messages and hides them for `visibility_ms`. Returns a list of {sequence, record, count,
--- first_ms}, and whether it stopped for its work limit with entries left to look at.
-local function receive(q, t, max, visibility_ms)
-  local queue, given, deliveries, hidden, again = q.key, {}, {}, {}, {}
-  if q.alarm and q.alarm <= t then promote(q, t, PROMOTE_LIMIT) end
-  local work = 0
-  while #given < max and work < WORK_LIMIT do
-    local sequences = redis.call('LPOP', queue .. ':visible', max - #given)
-    if not sequences then break end
+-- Takes entries off `visible` until it has found `max` messages to hand out. Returns a list of {sequence, record, receive
+-- count so far, first ms or nil}, and whether it stopped for its work limit with entries left to look at.
+local function take(q, t, max)
+  local queue, taken, work = q.key, {}, 0
+  while #taken < max and work < WORK_LIMIT do
+    local sequences = redis.call('LPOP', queue .. ':visible', math.min(max - #taken, TOGETHER))
+    if not sequences then return taken, false end
     local records = redis.call('HMGET', queue .. ':messages', unpack(sequences))
-    local before = redis.call('HMGET', queue .. ':deliveries', unpack(sequences))
+    local deliveries = redis.call('HMGET', queue .. ':deliveries', unpack(sequences))
     local dead = 0
     for i, sequence in ipairs(sequences) do
-      local record = records[i]
-      local count, first_ms, received_ms = 0, t, nil
-      if before[i] then count, first_ms, received_ms = parts_of_delivery(before[i]) end
+      local record, delivery, count, first_ms, received_ms = records[i], deliveries[i], 0, nil, nil
+      if delivery then count, first_ms, received_ms = parts_of_delivery(delivery) end
       if not record then
         dead = dead + 1
-      elseif before[i] and is_hidden(queue, sequence, t) then
+      elseif delivery and is_hidden(queue, sequence, t) then
         redis.call('HSET', queue .. ':deliveries', sequence, delivery_of(count, first_ms, received_ms, 0))
+        work = work + 10
       elseif sent_ms_of(record) + q.retention_ms <= t then
         remove(queue, {sequence})
-        dead = dead + 1
-      elseif not (q.target and count >= q.max_receive_count and dead_letter(q, t, sequence, record, before[i])) then
-        given[#given + 1] = {sequence, record, count + 1, first_ms}
-        deliveries[#deliveries + 1] = sequence
-        deliveries[#deliveries + 1] = delivery_of(count + 1, first_ms, t, visibility_ms == 0 and 1 or 0)
-        hidden[#hidden + 1] = t + visibility_ms
-        hidden[#hidden + 1] = sequence
-        again[#again + 1] = sequence
+        work = work + 10
+      elseif is_exhausted(q, count) and dead_letter(q, t, sequence, record, delivery) then
+        work = work + 10 + #record * WORK_LIMIT / MOVE_BYTES
+      else
+        taken[#taken + 1] = {sequence, record, count, first_ms}
       end
     end
-    work = work + 10 * #sequences
-    if dead == #sequences then work = work + drop_dead(queue, WORK_LIMIT / 5) end
+    work = work + dead
+    if dead == #sequences then work = work + drop_dead(queue, WORK_LIMIT) end
   end
-  if #given > 0 then
-    redis.call('HSET', queue .. ':deliveries', unpack(deliveries))
-    if visibility_ms > 0 then
-      redis.call('ZADD', queue .. ':inflight', unpack(hidden))
-      lower_alarm(q, t, t + visibility_ms)
-    else
-      redis.call('RPUSH', queue .. ':visible', unpack(again)) -- only now, or one call would give a message twice
-    end
+  return taken, #taken < max
+end
+
+-- Hands out up to `max` visible messages and hides them for `visibility_ms`. Returns a list of {sequence, record, receive
+-- count, first_ms}, and whether there may be more although it gave fewer.
+local function receive(q, t, max, visibility_ms)
+  if q.alarm and q.alarm <= t then promote(q, t, math.max(max, PROMOTE_LIMIT)) end
+  local given, more = take(q, t, max)
+  if #given == 0 then return given, more end
+  local deliveries, hidden, again, exhausted = {}, {}, {}, {}
+  for i, message in ipairs(given) do
+    local sequence, count = message[1], message[3] + 1
+    message[3], message[4] = count, message[4] or t
+    deliveries[2 * i - 1] = sequence
+    deliveries[2 * i] = delivery_of(count, message[4], t, visibility_ms == 0 and 1 or 0)
+    hidden[2 * i - 1], hidden[2 * i] = t + visibility_ms, sequence
+    again[i] = sequence
+    if is_exhausted(q, count) then exhausted[#exhausted + 1] = sequence end
   end
-  return given, work >= WORK_LIMIT and #given < max
+  redis.call('HSET', q.key .. ':deliveries', unpack(deliveries))
+  if visibility_ms > 0 then
+    redis.call('ZADD', q.key .. ':inflight', unpack(hidden))
+    lower_alarm(q, t, t + visibility_ms)
+  else
+    redis.call('RPUSH', q.key .. ':visible', unpack(again)) -- only now, or one call would give a message twice
+    note_poison(q, t, exhausted)
+  end
+  return given, more
 end
 
 -- quest_send: put messages into a queue.
@@ -262,7 +281,11 @@ register('quest_delete', {'allow-oom'}, function(keys, args)
     reply[i] = entry.error or 'OK'
     if entry.latest then gone[#gone + 1] = entry.sequence end
   end
-  if #gone > 0 then remove(queue, gone) end
+  if #gone > 0 then
+    local full = redis.call('ZCARD', queue .. ':inflight') >= IN_FLIGHT_LIMIT
+    remove(queue, gone)
+    if full then hand_on(queue) end
+  end
   return reply
 end)
 

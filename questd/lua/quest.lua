@@ -137,6 +137,7 @@ local function parts_of_delivery(delivery) return struct.unpack('>I4I6I6B', deli
 local function remove(queue, sequences)
   redis.call('HDEL', queue .. ':messages', unpack(sequences))
   redis.call('HDEL', queue .. ':deliveries', unpack(sequences))
-  redis.call('ZREM', queue .. ':inflight', unpack(sequences))
-  redis.call('ZREM', queue .. ':arrived', unpack(sequences))
+  for _, key in ipairs({':inflight', ':delayed', ':arrived', ':poison'}) do
+    redis.call('ZREM', queue .. key, unpack(sequences))
+  end
 end

@@ -4,9 +4,13 @@
 -- (at least the time in ms), and the target takes only numbers above the last one of a source: a repeated *in* is
 -- harmless, and order is kept.
 
+local MOVE_BYTES = 4194304 -- of dead letters that one call moves
+
+local function is_exhausted(q, count) return q.target and count >= q.max_receive_count end
+
 -- Puts a message that comes from elsewhere at the back of a queue.
-local function arrive(queue, t, record)
-  local q = open(queue)
+local function arrive(q, t, record)
+  local queue = q.key
   local sequence = redis.call('HINCRBY', queue, 'sequence', 1)
   local sent_ms = sent_ms_of(record)
   redis.call('HSET', queue .. ':messages', sequence, record)
@@ -33,10 +37,12 @@ local function dead_letter(q, t, sequence, record, delivery)
   local found = redis.pcall('EXISTS', target) -- an error: the target is in another slot
   if found == 0 then return false end
   local left = leaving(q.key, record, delivery)
+  -- A queue may be its own target: opened twice, one of the two would not know that the other lowered the alarm.
+  local to = target == q.key and q or found == 1 and open(target)
 
   remove(q.key, {sequence})
-  if found == 1 then
-    arrive(target, t, left)
+  if to then
+    arrive(to, t, left)
   else
     local number = math.max(tonumber(redis.call('HGET', q.key, 'transfer') or 0) + 1, server_time())
     redis.call('HSET', q.key, 'transfer', number)
@@ -58,23 +64,27 @@ local function note_poison(q, t, sequences)
   lower_alarm(q, t, t)
 end
 
--- Moves what has been visible and exhausted for `after_ms` ('never': leave it to the next receive). Returns how many.
+-- Moves what has been visible and exhausted for `after_ms` ('never': leave it to the next receive), at most
+-- `limit` of them.
 local function move_poison(q, t, after_ms, limit)
   local poison = q.key .. ':poison'
   if after_ms == 'never' or not q.target then
     redis.call('UNLINK', poison)
-    return 0
+    return
   end
   local due = redis.call('ZRANGE', poison, '-inf', t - after_ms, 'BYSCORE', 'LIMIT', 0, limit)
+  local bytes = 0
   for _, sequence in ipairs(due) do
+    if bytes >= MOVE_BYTES then return end
     local delivery = redis.call('HGET', q.key .. ':deliveries', sequence)
     local hidden = redis.call('ZSCORE', q.key .. ':inflight', sequence)
-    if delivery and not (hidden and tonumber(hidden) > t) and parts_of_delivery(delivery) >= q.max_receive_count then
-      dead_letter(q, t, sequence, redis.call('HGET', q.key .. ':messages', sequence), delivery)
+    if delivery and not (hidden and tonumber(hidden) > t) and is_exhausted(q, (parts_of_delivery(delivery))) then
+      local record = redis.call('HGET', q.key .. ':messages', sequence)
+      dead_letter(q, t, sequence, record, delivery)
+      bytes = bytes + #record
     end
+    redis.call('ZREM', poison, sequence)
   end
-  if #due > 0 then redis.call('ZREM', poison, unpack(due)) end
-  return #due
 end
 
 -- quest_add_source: remember that a queue names this one as its dead-letter queue.
@@ -111,7 +121,7 @@ end)
 -- Fails QueueDoesNotExist
 register('quest_arrive', {}, function(keys, args)
   local queue, incarnation = keys[1], args[1]
-  open(queue)
+  local q = open(queue)
   local t = now()
   local last = tonumber(redis.call('HGET', queue .. ':inbox', incarnation) or 0)
   reach(queue)
@@ -119,7 +129,7 @@ register('quest_arrive', {}, function(keys, args)
   for i = 2, #args, 2 do
     local number = tonumber(args[i])
     if number > last then
-      arrive(queue, t, args[i + 1])
+      arrive(q, t, args[i + 1])
       last = number
     end
   end
@@ -160,7 +170,7 @@ register('quest_take_back', {'allow-oom'}, function(keys, args)
     local to, record = string.match(item, '^%d+ %S+ (%S+) (.*)$')
     if to == target then
       redis.call('LREM', queue .. ':outbox', 1, item)
-      arrive(queue, t, record)
+      arrive(q, t, record)
       back = back + 1
     end
   end

@@ -112,7 +112,7 @@ def test_receive_moves_and_gives(one_redis: Quest) -> None:
     one_redis.send("a", "b")
     _exhaust(one_redis)
     one_redis.send("c")
-    assert one_redis.bodies(1) == ["c"]
+    assert one_redis.bodies() == ["c"]
     assert one_redis.counts("dead") == (2, 0, 0)
 
 
