@@ -1,4 +1,4 @@
-"""Actions: request models that answer themselves, and what they may use. They do not know which protocol brought them."""
+"""Actions: request models that answer themselves, and what they may use. No protocol is known here."""
 
 import re
 import time

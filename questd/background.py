@@ -50,10 +50,11 @@ class Background:
         try:
             while True:
                 held = await self._lease(LEASE_MS)
-                if held and (work is None or work.done()):
+                if work and (work.done() or not held):
+                    await _cancelled(work)
+                    work = None
+                if held and work is None:
                     work = asyncio.create_task(self._work())
-                elif not held and work:
-                    work = await _cancelled(work)
                 await asyncio.sleep(RENEW_SECONDS)
         finally:
             if work:
@@ -127,7 +128,8 @@ class Background:
 
     def _take_due(self) -> list[str]:
         """Take the queues that are due out of the heap, and entries that an earlier alarm has overtaken."""
-        now, due = asyncio.get_running_loop().time(), []
+        now = asyncio.get_running_loop().time()
+        due: list[str] = []
         while self._heap and self._heap[0][0] <= now and len(due) < TOGETHER:
             at, queue = heapq.heappop(self._heap)
             if self._due.get(queue) == at:
@@ -169,5 +171,9 @@ class Background:
 
 async def _cancelled(task: asyncio.Task[None]) -> None:
     task.cancel()
-    with contextlib.suppress(asyncio.CancelledError, Exception):
+    try:
         await task
+    except asyncio.CancelledError:
+        pass
+    except Exception:
+        log.exception("the background task broke off and starts anew")

@@ -1,7 +1,7 @@
 """The three batch actions: up to ten entries in one request and one call; each entry succeeds or fails alone."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from questd import errors
 from questd.action import Facts, Integer, Questd, QueueAction, Request, between, mistake
 from questd.identifiers import new_id
-from questd.messages import Message, ReceiptHandle, outcome
+from questd.messages import Handle, Message, outcome
 
 BATCH_BYTES = 1_048_576
 """All bodies and attributes of a batch together, whatever the queue's own limit (contract 8.3)."""
@@ -32,13 +32,13 @@ class SendMessageBatchRequestEntry(_Entry, Message):
 class DeleteMessageBatchRequestEntry(_Entry):
     """A handle of a message to delete."""
 
-    ReceiptHandle: ReceiptHandle
+    ReceiptHandle: Handle
 
 
 class ChangeMessageVisibilityBatchRequestEntry(_Entry):
     """A handle of a message to hide for another time."""
 
-    ReceiptHandle: ReceiptHandle
+    ReceiptHandle: Handle
     VisibilityTimeout: Annotated[
         Integer, between(0, 43200, "VisibilityTimeout must be an integer between 0 and 43200.")
     ]
@@ -165,7 +165,7 @@ class ChangeMessageVisibilityBatch(BatchAction):
 
 
 def _outcomes(
-    entries: list[DeleteMessageBatchRequestEntry] | list[ChangeMessageVisibilityBatchRequestEntry],
+    entries: Sequence[DeleteMessageBatchRequestEntry | ChangeMessageVisibilityBatchRequestEntry],
     reply: list[bytes],
     failed: dict[str, errors.SQSError],
 ) -> dict[str, dict[str, Any]]:

@@ -87,13 +87,14 @@ async def unload(url: str, *, force: bool) -> None:
     Raises LibraryRefused while a questd runs there, unless `force`; RedisError when Redis cannot be used.
     """
     async with _client(url) as client:
-        if not await _loaded_version(client.execute_command):
+        execute: Execute = client.execute_command
+        if not await _loaded_version(execute):
             return
-        if not force and await client.execute_command("FCALL", "quest_holder", 1, "quest:lease"):
+        if not force and await execute("FCALL", "quest_holder", 1, "quest:lease"):
             raise LibraryRefused(
                 "a questd is running on this Redis and would load its library again. Stop it first (or use --force)"
             )
-        await client.execute_command("FUNCTION", "DELETE", "quest")
+        await execute("FUNCTION", "DELETE", "quest")
 
 
 def _client(url: str) -> Redis:

@@ -1,4 +1,4 @@
-"""Message attributes: what they may be, their digest and their size; and the characters of a body (contract 4.2 to 4.5).
+"""Message attributes: what they may be, their digest and size; and the characters of a body (contract 4.2 to 4.5).
 
 Users' attributes and the one system attribute follow the same rules, with another word in the texts.
 """

@@ -5,13 +5,14 @@ What a stored message is made of is written here and in lua/quest.lua.
 
 import hashlib
 import struct
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import msgpack
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from questd import errors, message_attributes
-from questd.action import Facts, Integer, QueueAction, Questd, Request, between, key_of, missing
+from questd.action import Facts, Integer, Questd, QueueAction, Request, between, key_of, missing
 from questd.identifiers import as_text, new_id
 from questd.longpoll import FIRST, MORE, SERVER_TIME
 
@@ -66,7 +67,7 @@ def _known_attributes(names: list[str]) -> list[str]:
     return names
 
 
-ReceiptHandle = Annotated[str, AfterValidator(_receipt_handle)]
+Handle = Annotated[str, AfterValidator(_receipt_handle)]
 GroupId = Annotated[str, AfterValidator(lambda value: _id_of_128(value, "MessageGroupId"))]
 DeduplicationId = Annotated[str, AfterValidator(lambda value: _id_of_128(value, "MessageDeduplicationId"))]
 KnownNames = Annotated[list[str], AfterValidator(_known_attributes)]
@@ -259,7 +260,7 @@ def outcome(status: bytes, handle: str, timeout: int | None = None) -> None:
         raise HANDLE_ERRORS[status.decode()](handle, timeout)
 
 
-HANDLE_ERRORS = {
+HANDLE_ERRORS: dict[str, Callable[[str, int | None], errors.SQSError]] = {
     "ReceiptHandleIsInvalid": lambda handle, _: errors.InvalidReceiptHandle(handle),
     "ReceiptHandleOfAnotherQueue": lambda handle, _: errors.ReceiptHandleOfAnotherQueue(handle),
     "MessageNotAvailable": lambda handle, _: errors.MessageNotAvailable(handle),
@@ -270,7 +271,7 @@ HANDLE_ERRORS = {
 class DeleteMessage(QueueAction):
     """Forget a message its consumer has finished with."""
 
-    ReceiptHandle: ReceiptHandle
+    ReceiptHandle: Handle
 
     async def __call__(self, questd: Questd, _request: Request) -> None:
         """Delete it; gone already is as good."""
@@ -281,7 +282,7 @@ class DeleteMessage(QueueAction):
 class ChangeMessageVisibility(QueueAction):
     """Hide a received message for another time from now on; 0 shows it at once."""
 
-    ReceiptHandle: ReceiptHandle
+    ReceiptHandle: Handle
     VisibilityTimeout: Annotated[Integer, between(0, 43200, "Must be between 0 and 43200.")]
 
     async def __call__(self, questd: Questd, _request: Request) -> None:

@@ -56,7 +56,7 @@ def _json(name: str, value: str) -> Any:  # noqa: ANN401  # it is JSON
         raise errors.InvalidValue(name) from error
 
 
-def _redrive_policy(name: str, value: str) -> Stored:
+def _redrive_policy(_name: str, value: str) -> Stored:
     """Check a RedrivePolicy in itself (contract 7.1); its target's existence is Redis's to know."""
     if not value:
         return {"deadLetterTarget": "", "maxReceiveCount": ""}

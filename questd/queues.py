@@ -1,5 +1,6 @@
 """Queues: CreateQueue, GetQueueUrl, ListQueues, DeleteQueue, PurgeQueue, GetQueueAttributes, SetQueueAttributes."""
 
+import asyncio
 import base64
 import binascii
 import json
@@ -133,7 +134,7 @@ class ListQueues(Action):
         limit = self.MaxResults or PAGE
         page = await questd.library.execute("ZRANGE", "quest:queues", start, end, "BYLEX", "LIMIT", 0, limit + 1)
         names = [name.decode() for name in page[:limit]]
-        there = [await exists for exists in [questd.library.execute("EXISTS", key_of(name)) for name in names]]
+        there = await asyncio.gather(*(questd.library.execute("EXISTS", key_of(name)) for name in names))
         urls = [questd.url(name, request) for name, found in zip(names, there, strict=True) if found]
         result: dict[str, Any] = {"QueueUrls": urls} if urls else {}
         if len(page) > limit and self.MaxResults:

@@ -1,4 +1,4 @@
-"""The real Redis and Valkey servers that tests run on: which there are on this machine, and starting one on a free port."""
+"""The real Redis and Valkey servers that tests run on: which there are here, and starting one on a free port."""
 
 import contextlib
 import importlib.util
@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import redis
 
@@ -57,8 +58,8 @@ class RedisServer:
         """The URL to reach it by."""
         return f"redis://127.0.0.1:{self.port}"
 
-    def client(self) -> redis.Redis:
-        """Return a new synchronous client that decodes nothing and speaks RESP2."""
+    def client(self) -> Any:
+        """Return a new synchronous redis.Redis that decodes nothing and speaks RESP2 (its types fit no reply)."""
         return redis.Redis(port=self.port, protocol=2)
 
     def stop(self) -> None:

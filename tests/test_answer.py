@@ -57,7 +57,10 @@ async def test_bodies_that_are_no_json_object(sqs: Sqs, body: bytes) -> None:
         ({"MessageBody": "x", "DelaySeconds": False}, "FALSE_VALUE can not be converted to an Integer"),
         ({"MessageBody": "x", "DelaySeconds": []}, "Start of list found where not expected"),
         ({"MessageBody": "x", "MessageAttributes": []}, "Start of list found where not expected"),
-        ({"MessageBody": "x", "MessageAttributes": {"a": {"DataType": 1}}}, "NUMBER_VALUE can not be converted to a String"),
+        (
+            {"MessageBody": "x", "MessageAttributes": {"a": {"DataType": 1}}},
+            "NUMBER_VALUE can not be converted to a String",
+        ),
         ({"QueueUrl": 5, "MessageBody": "x"}, "NUMBER_VALUE can not be converted to a String"),
     ],
 )  # fmt: skip

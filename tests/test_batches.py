@@ -40,8 +40,10 @@ async def test_what_refuses_a_whole_batch(sqs: Sqs, action: str) -> None:
             400,
             f"{prefix}.InvalidBatchEntryId",
             "InvalidBatchEntryId",
-            "A batch entry id can only contain alphanumeric characters, hyphens and underscores. "
-            "It can be at most 80 letters long.",
+            (
+                "A batch entry id can only contain alphanumeric characters, hyphens and underscores. "
+                "It can be at most 80 letters long."
+            ),
         )
     assert await sqs.counts(url) == (0, 0, 0)
 

@@ -77,7 +77,7 @@ async def by_visibility_zero(sqs: Sqs, url: str) -> Callable[[], Awaitable[Any]]
     return lambda: sqs("ChangeMessageVisibility", QueueUrl=url, ReceiptHandle=handle, VisibilityTimeout=0)
 
 
-async def by_dead_letter(sqs: Sqs, url: str) -> Callable[[], Awaitable[Any]]:
+async def by_dead_letter(sqs: Sqs, _url: str) -> Callable[[], Awaitable[Any]]:
     """Prepare a message that becomes a dead letter of the queue."""
     policy = json.dumps({"deadLetterTargetArn": "arn:aws:sqs:us-east-1:000000000000:q", "maxReceiveCount": 1})
     source = await sqs.create("source", RedrivePolicy=policy)

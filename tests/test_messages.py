@@ -54,8 +54,10 @@ async def test_send_answers_with_id_and_digest(sqs: Sqs) -> None:
             {"MessageBody": "x", "MessageDeduplicationId": "d"},
             (
                 *IPV,
-                "Value d for parameter MessageDeduplicationId is invalid. "
-                "Reason: The request includes a parameter that is not valid for this queue type.",
+                (
+                    "Value d for parameter MessageDeduplicationId is invalid. "
+                    "Reason: The request includes a parameter that is not valid for this queue type."
+                ),
             ),
         ),
     ],
@@ -336,14 +338,18 @@ async def test_change_visibility_refuses(sqs: Sqs) -> None:
     await sqs.advance(1)
     assert await change(VisibilityTimeout=43200) == (
         *IPV,
-        "Value 43200 for parameter VisibilityTimeout is invalid. "
-        "Reason: Total VisibilityTimeout for the message is beyond the limit [43200 seconds]",
+        (
+            "Value 43200 for parameter VisibilityTimeout is invalid. "
+            "Reason: Total VisibilityTimeout for the message is beyond the limit [43200 seconds]"
+        ),
     )
     await sqs("DeleteMessage", QueueUrl=url, ReceiptHandle=handle)
     assert await change(VisibilityTimeout=1) == (
         *IPV,
-        f"Value {handle} for parameter ReceiptHandle is invalid. "
-        "Reason: Message does not exist or is not available for visibility timeout change.",
+        (
+            f"Value {handle} for parameter ReceiptHandle is invalid. "
+            "Reason: Message does not exist or is not available for visibility timeout change."
+        ),
     )
 
 

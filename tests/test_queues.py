@@ -196,15 +196,30 @@ async def test_a_redrive_policy_is_read_back_compact(sqs: Sqs) -> None:
     ("policy", "reason"),
     [
         (redrive(f"{ARN}:nope", 3), "Dead letter target does not exist."),
-        (redrive(f"{ARN}:dead", 0), "Invalid value for maxReceiveCount: 0, valid values are from 1 to 1000 both inclusive."),
-        (redrive(f"{ARN}:dead", 1001), "Invalid value for maxReceiveCount: 1001, valid values are from 1 to 1000 both inclusive."),
+        (
+            redrive(f"{ARN}:dead", 0),
+            "Invalid value for maxReceiveCount: 0, valid values are from 1 to 1000 both inclusive.",
+        ),
+        (
+            redrive(f"{ARN}:dead", 1001),
+            "Invalid value for maxReceiveCount: 1001, valid values are from 1 to 1000 both inclusive.",
+        ),
         (redrive("dummy", 3), "Dead-letter target ARN should be fully qualified ARN."),
-        (redrive("arn:aws:sns:us-east-1:000000000000:dead", 3), "Only SQS queues are valid resources for deadLetterTargetArn."),
-        (redrive("arn:aws:sqs:us-east-1:999999999999:dead", 3), "Dead-letter target owner should be same as the source."),
+        (
+            redrive("arn:aws:sns:us-east-1:000000000000:dead", 3),
+            "Only SQS queues are valid resources for deadLetterTargetArn.",
+        ),
+        (
+            redrive("arn:aws:sqs:us-east-1:999999999999:dead", 3),
+            "Dead-letter target owner should be same as the source.",
+        ),
         ('{"maxReceiveCount":3}', "Redrive policy does not contain mandatory attribute: deadLetterTargetArn."),
-        (f'{{"deadLetterTargetArn":"{ARN}:dead"}}', "Redrive policy does not contain mandatory attribute: maxReceiveCount."),
+        (
+            f'{{"deadLetterTargetArn":"{ARN}:dead"}}',
+            "Redrive policy does not contain mandatory attribute: maxReceiveCount.",
+        ),
     ],
-)  # fmt: skip
+)
 async def test_redrive_policies_that_are_none(sqs: Sqs, policy: str, reason: str) -> None:
     """A RedrivePolicy that cannot work is refused with the value as sent and AWS's reason (contract 7.1)."""
     await sqs.create("dead")
@@ -249,7 +264,9 @@ async def test_listing(sqs: Sqs) -> None:
 async def test_pages(sqs: Sqs) -> None:
     """With MaxResults a page has at most so many, and a NextToken when there are more; without, there is no token."""
     urls = [await sqs.create(f"q{i}") for i in range(5)]
-    found, token, sizes = [], {}, []
+    found: list[str] = []
+    sizes: list[int] = []
+    token: dict[str, str] = {}
     while True:
         page = await sqs("ListQueues", MaxResults=2, QueueNamePrefix="q", **token)
         found += page["QueueUrls"]
@@ -268,7 +285,7 @@ async def test_pages(sqs: Sqs) -> None:
 @pytest.mark.parametrize("url", ["nope", "http://x/000000000000/nope", "", "/", "a b", "http://x/1/q{r}"])
 async def test_a_queue_that_is_not_there(sqs: Sqs, url: str) -> None:
     """Every action on it is QueueDoesNotExist, with the code that older SDKs know (contract 1.2.3)."""
-    for action, members in {
+    actions: dict[str, dict[str, Any]] = {
         "GetQueueAttributes": {},
         "SetQueueAttributes": {"Attributes": {"DelaySeconds": "1"}},
         "PurgeQueue": {},
@@ -277,7 +294,8 @@ async def test_a_queue_that_is_not_there(sqs: Sqs, url: str) -> None:
         "ReceiveMessage": {},
         "DeleteMessage": {"ReceiptHandle": "x"},
         "ChangeMessageVisibility": {"ReceiptHandle": "x", "VisibilityTimeout": 0},
-    }.items():
+    }
+    for action, members in actions.items():
         assert (await sqs.ask(action, QueueUrl=url, **members)).error == ABSENT, action
     assert (await sqs.ask("SendMessage", MessageBody="x")).error == ABSENT
     assert (await sqs.ask("GetQueueUrl", QueueName=url or "nope")).error == ABSENT

@@ -2,14 +2,21 @@
 -- name. A list is a queue, made by the first sendMessage, with a dead-letter queue `<list>-dlq` after five tries.
 
 local TRIES = 5
-local ROUNDS = 10 -- receives that one getMessage may take
+local ROUNDS = 3 -- receives that one getMessage may take before it says that there is nothing
 
--- The queue of a list name, which follows the rule for queue names (braces would change its slot).
+-- The queue of a list and whether there is one; its name follows the rule for queue names (braces would change its slot).
 local function queue_of(name)
   if not string.match(name, '^[%w_-]+$') or #name > 80 then
     fail('ERR a list name is 1 to 80 letters, digits, hyphens or underscores')
   end
-  return key_of(name)
+  local queue = key_of(name)
+  reach(queue) -- first: in a half-moved slot a queue may look as if it were not there
+  return queue, redis.call('EXISTS', queue) == 1
+end
+
+-- Fails unless a function got one list, and from `least` to `most` arguments.
+local function check_usage(usage, keys, args, least, most)
+  if #keys ~= 1 or #args < least or #args > most then fail('ERR usage: FCALL ' .. usage) end
 end
 
 -- `text` as ms; it is a number of seconds from 0 to `most`, fractions allowed.
@@ -31,7 +38,7 @@ end
 local function create_list(name, t)
   local dead = name .. '-dlq'
   if #dead > 80 then fail('ERR a list name is at most 76 characters: its dead-letter queue is named <list>-dlq') end
-  reach(key_of(name))
+
   if redis.pcall('EXISTS', key_of(dead)) == 0 then create(key_of(dead), secret_of(dead), t, {}) end
   create(key_of(name), secret_of(name), t, {'deadLetterTarget', dead, 'maxReceiveCount', TRIES})
   if type(redis.pcall('SADD', key_of(dead) .. ':sources', name)) == 'table' then return end -- a Cluster
@@ -60,15 +67,14 @@ end
 -- Reply its uuid
 register('sendMessage', {}, function(keys, args)
   local name, value, seconds = keys[1], args[1], args[2]
-  if not value or #args > 2 then fail('ERR usage: FCALL sendMessage 1 <list> <value> [seconds before it is visible]') end
+  check_usage('sendMessage 1 <list> <value> [seconds before it is visible]', keys, args, 1, 2)
   if value == '' or #value > 1048576 then fail('ERR a value is 1 to 1048576 bytes') end
-  local queue = queue_of(name)
   local delay_ms = seconds and ms_of(seconds, 900, 'the delay') or ''
+  local queue, found = queue_of(name)
   local t = now()
-  if redis.call('EXISTS', queue) == 0 then create_list(name, t) end
-  local q = open(queue)
-  reach(queue)
 
+  if not found then create_list(name, t) end
+  local q = open(queue)
   local id = new_id(q)
   send(q, t, {id, delay_ms, '', value}, 1)
   return uuid_of(id)
@@ -81,30 +87,29 @@ end)
 --       an empty list when there is nothing or no such list
 register('getMessage', {'allow-oom'}, function(keys, args)
   local name, count, seconds = keys[1], tonumber(args[1]), args[2]
-  if not args[1] or #args > 2 then fail('ERR usage: FCALL getMessage 1 <list> <count> [seconds to process them]') end
+  check_usage('getMessage 1 <list> <count> [seconds to process them]', keys, args, 1, 2)
   if not count or count ~= math.floor(count) or count < 1 or count > 500 then
     fail('ERR the count must be a whole number from 1 to 500')
   end
-  local queue = queue_of(name)
   local visibility_ms = seconds and ms_of(seconds, 43200, 'the timeout')
-  if redis.call('EXISTS', queue) == 0 then return {} end
+  local queue, found = queue_of(name)
+  if not found then return {} end
   local q = open(queue)
   local t = now()
-  reach(queue)
 
   visibility_ms = visibility_ms or q.visibility_ms
-  local items, rounds, given, more = {}, 0
+  local items, rounds, given, more = {}, 0, nil, nil
   repeat
     rounds = rounds + 1
-    given, more = receive(q, t, visibility_ms > 0 and math.min(count - #items, 100) or count, visibility_ms)
-    for _, message in ipairs(given) do
-      local sequence, record, tries = unpack(message)
-      local _, id, head, body = parts_of(record)
-      local before = head ~= '' and cmsgpack.unpack(head).ReceiveCount or 0
-      items[#items + 1] = {'uuid', uuid_of(id), 'value', body, 'tries', before + tries - 1,
-        'in_flight', visibility_ms > 0 and 1 or 0, 'list', name, 'handle', handle_of(q, sequence, tries, t)}
-    end
-  until #items == count or rounds == ROUNDS or (visibility_ms == 0 and #items > 0) or (#given == 0 and not more)
+    given, more = receive(q, t, count, visibility_ms)
+  until #given > 0 or not more or rounds == ROUNDS
+  for i, message in ipairs(given) do
+    local sequence, record, tries = unpack(message)
+    local _, id, head, body = parts_of(record)
+    local before = head ~= '' and cmsgpack.unpack(head).ReceiveCount or 0
+    items[i] = {'uuid', uuid_of(id), 'value', body, 'tries', before + tries - 1,
+      'in_flight', visibility_ms > 0 and 1 or 0, 'list', name, 'handle', handle_of(q, sequence, tries, t)}
+  end
   if #items > 0 then hand_on(queue) end
   return items
 end)
@@ -115,13 +120,12 @@ end)
 -- Reply OK
 register('deleteMessage', {'allow-oom'}, function(keys, args)
   local name, handle = keys[1], args[1]
-  if not handle or #args > 1 then fail('ERR usage: FCALL deleteMessage 1 <list> <handle>') end
-  local queue = queue_of(name)
-  if redis.call('EXISTS', queue) == 0 then fail('Message not in flight') end
+  check_usage('deleteMessage 1 <list> <handle>', keys, args, 1, 1)
+  local queue, found = queue_of(name)
+  if not found then fail('Message not in flight') end
   local q = open(queue)
   local entry = spoken_of(q, {handle})[1]
   if not entry.latest or not is_hidden(queue, entry.sequence, now()) then fail('Message not in flight') end
-  reach(queue)
 
   remove(queue, {entry.sequence})
   return redis.status_reply('OK')

@@ -55,6 +55,7 @@ end)
 -- Fails QueueDoesNotExist
 register('quest_attributes', {'no-writes'}, function(keys)
   local queue = keys[1]
+  reach(queue) -- it reads several keys: in a half-moved slot some would look empty
   local fields = redis.call('HGETALL', queue)
   if #fields == 0 then fail('QueueDoesNotExist') end
   local later = string.format('(%d', now())
