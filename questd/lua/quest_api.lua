@@ -98,7 +98,8 @@ register('getMessage', {'allow-oom'}, function(keys, args)
   local t = now()
 
   visibility_ms = visibility_ms or q.visibility_ms
-  local items, rounds, given, more = {}, 0, nil, nil
+  local items, rounds = {}, 0
+  local given, more
   repeat
     rounds = rounds + 1
     given, more = receive(q, t, count, visibility_ms)

@@ -20,9 +20,8 @@ def cluster_options() -> tuple[str, str, str, str]:
 
 
 def own_all_slots(client: redis.Redis) -> None:
-    """Make a node a whole cluster."""
+    """Make a node a whole cluster, which comes up a little later."""
     client.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)  # type: ignore[no-untyped-call]
-    wait_until_clustered(client)
 
 
 def wait_until_clustered(client: redis.Redis) -> None:
@@ -56,6 +55,7 @@ def _start(name: str, stack: ExitStack) -> Quest:
     client = stack.enter_context(server.client())
     if name == CLUSTER:
         own_all_slots(client)
+        wait_until_clustered(client)
     return Quest(client, clustered=name == CLUSTER)
 
 

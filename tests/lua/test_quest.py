@@ -2,49 +2,13 @@
 
 import re
 from importlib.resources import files
-from typing import Any
 
 import pytest
 import redis
 
 from questd import library
+from tests.lua.functions import OF_THE_LEASE, QUEST, READING, WHEN_FULL, WITHOUT_QUEUE, WRITING
 from tests.lua.quest import START_MS, Quest, failing, key_of
-
-WRITING = {
-    "quest_create": ["5ec2e7", 0],
-    "quest_set_attributes": ["VisibilityTimeout", 5],
-    "quest_purge": [0],
-    "quest_delete_queue": [],
-    "quest_add_source": ["other"],
-    "quest_send": ["{version}", "0123456789abcdef", "", "", "body"],
-    "quest_receive": ["{version}", 1, 20, "", "p1", 0, 0],
-    "quest_delete": ["{version}", "{handle}"],
-    "quest_change_visibility": ["{version}", "{handle}", 0],
-    "quest_give_back": ["{handle}"],
-    "quest_tick": ["0"],
-    "quest_arrive": ["abc123", 1, b"\0" * 26 + b"body"],
-    "quest_ack": [1],
-    "quest_take_back": ["other"],
-    "quest_pass": [],
-}
-"""The functions that write in a queue, and arguments of which each makes sense."""
-
-READING: dict[str, list[Any]] = {
-    "quest_attributes": [],
-    "quest_facts": [],
-    "quest_outbox": [10],
-    "quest_alarm": [],
-}
-OF_THE_LEASE = {"quest_lease", "quest_holder"}
-QUEST = {"sendMessage", "getMessage", "deleteMessage"}
-WITHOUT_QUEUE = {"quest_alarm", "quest_outbox", "quest_ack", "quest_pass", "quest_create"}
-"""Functions for which a queue that does not exist is no mistake."""
-
-WHEN_FULL = {
-    "quest_receive", "quest_delete", "quest_change_visibility", "quest_give_back", "quest_tick", "quest_purge",
-    "quest_delete_queue", "quest_ack", "quest_take_back", "quest_pass", "quest_lease", "getMessage", "deleteMessage",
-}  # fmt: skip
-"""What works in a full Redis: all that makes room or gives it away."""
 
 
 def _flags(quest: Quest) -> dict[str, set[str]]:

@@ -1,0 +1,90 @@
+"""The stories of the README, run as they are printed there, against a questd started as it says."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.servers import free_port
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+
+
+def story(name: str) -> str:
+    """Return the block of code that the README marks with this name."""
+    found = re.search(rf"<!-- story: {re.escape(name)} -->\n```\w+\n(.*?)```", README, re.DOTALL)
+    assert found, name
+    return found[1]
+
+
+class Started(NamedTuple):
+    """A questd as `make start` starts it: its port, its private server's socket, a directory to work in."""
+
+    port: int
+    socket: str
+    directory: Path
+
+    def run(self, command: list[str], text: str) -> str:
+        """Run a story in the directory, with this questd's port and socket in place of the printed ones."""
+        text = text.replace("127.0.0.1:9324", f"127.0.0.1:{self.port}")
+        text = re.sub(r"SOCKET=\S+", f"SOCKET={self.socket}", text).replace("/tmp/received", "received")
+        path = self.directory / "story"
+        path.write_text(text)
+        told = subprocess.run([*command, str(path)], cwd=self.directory, capture_output=True, text=True, check=False)
+        assert (told.returncode, told.stderr) == (0, ""), told
+        return told.stdout
+
+
+@pytest.fixture
+def questd(tmp_path: Path) -> Iterator[Started]:
+    """Run `questd serve` with a data directory of its own."""
+    port = free_port()
+    command = [sys.executable, "-m", "questd", "serve", "--port", str(port), "--test-mode"]
+    environment = os.environ | {"QUESTD_DATA_DIR": str(tmp_path / "data")}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    assert process.stdout
+    found = re.fullmatch(
+        rf"questd ready on http://127.0.0.1:{port} · redis-cli -s (\S+) · .*\n", process.stdout.readline()
+    )
+    assert found
+    yield Started(port, found[1], tmp_path)
+    process.terminate()
+    process.stdout.close()
+    assert process.wait() == 0
+
+
+def test_boto3(questd: Started) -> None:
+    """The boto3 story prints what the README says it prints."""
+    assert questd.run([sys.executable], story("boto3")) == story("boto3 output")
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_curl(questd: Started) -> None:
+    """The curl story creates, sends, receives, hides and deletes."""
+    told = questd.run(["bash", "-e"], story("curl"))
+    assert re.search(r'{"QueueUrl":"http://127.0.0.1:\d+/000000000000/mail"}', told)
+    assert re.search(
+        r'"Messages":\[{"MessageId":"[^"]+","ReceiptHandle":"[^"]+","MD5OfBody":"[^"]+","Body":"hello"}', told
+    )
+    assert "__type" not in told
+
+
+@pytest.mark.skipif(shutil.which("redis-cli") is None, reason="redis-cli is not installed")
+def test_redis_cli(questd: Started) -> None:
+    """The redis-cli story sends, gets and deletes."""
+    lines = questd.run(["bash", "-e"], story("redis-cli")).splitlines()
+    assert lines[2:4] == ["uuid", lines[0]]
+    assert lines[4:6] == ["value", "buy milk"]
+    assert lines[-1] == "OK"
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_clock(questd: Started) -> None:
+    """The clock moves."""
+    assert re.fullmatch(r'{"now_ms":\d+}', questd.run(["bash", "-e"], story("clock")))
