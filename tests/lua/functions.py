@@ -3,7 +3,7 @@
 from typing import Any
 
 WRITING: dict[str, list[Any]] = {
-    "quest_create": ["5ec2e7", 0],
+    "quest_create": ["5ec2e7", 0, "VisibilityTimeout", 9],
     "quest_set_attributes": ["VisibilityTimeout", 5],
     "quest_purge": [0],
     "quest_delete_queue": [],

@@ -81,7 +81,8 @@ def nodes() -> Iterator[Cluster]:
         for _ in range(2):
             options = cluster_options()
             ports.append(options[-1])
-            server = stack.enter_context(running(DEFAULT, *options))
+            # Else a node that gave its last slot away becomes the other one's replica.
+            server = stack.enter_context(running(DEFAULT, *options, "--cluster-allow-replica-migration", "no"))
             made.append(Node(server, Quest(stack.enter_context(server.client()), clustered=True), ""))
         own_all_slots(made[0].quest.redis)
         made[0].run("CLUSTER MEET", "127.0.0.1", made[1].server.port, ports[1])
