@@ -16,6 +16,12 @@ from questd.settings import Settings
 QUEUE_NAME = re.compile(r"[A-Za-z0-9_-]{1,80}", re.ASCII)
 """What a queue may be called. It also keeps a name from leaving its hash tag."""
 
+DECIMAL = re.compile(r"[+-]?[0-9]{1,18}")
+"""A whole number as text."""
+
+HOST = re.compile(r"[A-Za-z0-9_.:\[\]-]+")
+"""A host with or without a port, as it may stand in a URL."""
+
 FACTS_LIMIT = 100_000
 """Queues that a process knows by heart; more are forgotten together, and learnt again."""
 
@@ -44,8 +50,9 @@ class Request:
 
     @property
     def host(self) -> str:
-        """Where the client sees this server."""
-        return self.headers.get("Host", "")
+        """Where the client sees this server; '' when it does not say."""
+        host = self.headers.get("Host", "")
+        return host if HOST.fullmatch(host) else ""
 
 
 @dataclass
@@ -65,8 +72,9 @@ class Questd:
 
     def url(self, queue: str, request: Request) -> str:
         """Return the URL of a queue, on the host that the client used."""
-        base = self.settings.public_url or f"http://{request.host}"
-        return f"{base.rstrip('/')}/{self.settings.account}/{queue}"
+        here = request.host or f"{self.settings.host}:{self.settings.port}"
+        base = (self.settings.public_url or f"http://{here}").rstrip("/")
+        return f"{base}/{self.settings.account}/{queue}"
 
     async def call(self, function: str, queue: str, *arguments: bytes | str | float, repeat: bool = False) -> Any:  # noqa: ANN401
         """Call a function of the library on a queue."""
@@ -164,13 +172,16 @@ def between(low: int, high: int, reason: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-def _not_a_boolean(value: object) -> object:
+def _number(value: object) -> object:
+    """Return the value unless it is something that only Python takes for a number."""
     if isinstance(value, bool):
         raise errors.UnconvertibleValue(f"{value}_VALUE".upper(), "an Integer")
+    if isinstance(value, str) and not DECIMAL.fullmatch(value):
+        raise errors.UnconvertibleValue("STRING_VALUE", "an Integer")
     return value
 
 
-Integer = Annotated[int, BeforeValidator(_not_a_boolean)]
+Integer = Annotated[int, BeforeValidator(_number)]
 """A number, or its decimal text; never true or false."""
 
 QueueName = Annotated[str, BeforeValidator(_queue_name)]
@@ -197,7 +208,8 @@ def mistake(error: ValidationError) -> errors.SQSError:
     """Return the error that AWS gives for what pydantic found wrong first."""
     first = error.errors(include_url=False, include_context=False)[0]
     location, value = first["loc"], first["input"]
-    if first["type"] == "json_invalid" or not location:
+    nested_null = value is None and first["type"] != "missing" and len(location) > 1
+    if first["type"] == "json_invalid" or not location or nested_null:
         return errors.SerializationException()
     if first["type"] == "missing" or value is None:
         return missing(str(location[-1]))
@@ -209,7 +221,7 @@ def missing(name: str) -> errors.SQSError:
     return errors.QueueDoesNotExist() if name == "QueueUrl" else errors.MissingParameter(name)
 
 
-_JAVA = {"string": "a String", "int": "an Integer", "bool": "a Boolean"}
+_JAVA = {"string": "a String", "int": "an Integer", "finite": "an Integer", "bool": "a Boolean"}
 """What Coral, AWS's service framework, calls the types that pydantic's error types begin with."""
 
 

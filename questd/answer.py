@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import to_json
 
 from questd import aws_json, errors
@@ -35,7 +35,7 @@ class MoveClock(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    advance: float = 0
+    advance: float = Field(0, ge=0, le=1e9, allow_inf_nan=False)
 
 
 async def answer(questd: Questd, request: Request) -> Answer:
@@ -66,6 +66,11 @@ async def _aws_json(questd: Questd, request: Request) -> Answer:
 def _error(error: errors.SQSError, headers: dict[str, str]) -> Answer:
     more, body = aws_json.error_parts(error)
     return Answer(error.status, aws_json.CONTENT_TYPE, body, headers | more)
+
+
+def unreadable() -> Answer:
+    """Return the answer to a body that breaks off, or is not encoded as it says."""
+    return _error(errors.SerializationException(), {"x-amzn-RequestId": as_text(new_id())})
 
 
 def too_large(limit: int) -> Answer:

@@ -5,7 +5,7 @@ import asyncio
 from aiohttp import web
 
 from questd.action import Questd, Request
-from questd.answer import Answer, answer, too_large
+from questd.answer import Answer, answer, too_large, unreadable
 
 BODY_LIMIT = 8 * 2**20
 """1 MiB of message is up to 6 MiB of JSON."""
@@ -22,6 +22,8 @@ def application(questd: Questd) -> web.Application:
             body = await http.read()
         except web.HTTPRequestEntityTooLarge:
             return await _write(http, too_large(BODY_LIMIT))
+        except web.RequestPayloadError:
+            return await _write(http, unreadable())
         request = Request(http.method, http.raw_path, http.headers, body, peer=http.remote or "")
         return await _write(http, await answer(questd, request))
 

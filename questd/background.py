@@ -27,6 +27,9 @@ RETRY_SECONDS = 1.0
 TOGETHER = 64
 """Ticks in flight at once."""
 
+READ_TOGETHER = 500
+"""Alarms read at once: far fewer than the pipeline takes, clients use it too."""
+
 RELAY_BATCH = 100
 DURABLE_SECONDS = 2.0
 """With everysec, what was written is on disk by then: only then the source forgets what the target took."""
@@ -92,18 +95,20 @@ class Background:
         if message["type"] == "subscribe":
             await self._read_all()
         elif message["type"] == "message":
-            delay_ms, _, queue = message["data"].decode().partition(" ")
+            delay_ms, _, queue = message["data"].decode(errors="replace").partition(" ")
             if queue == "*":
                 await self._read_all()
-            else:
+            elif delay_ms.isdecimal():
                 self._note(queue, int(delay_ms))
 
     async def _read_all(self) -> None:
         names = await self._library.execute("ZRANGE", "quest:queues", 0, -1)
         keys = [f"quest:{{{name.decode()}}}" for name in names]
-        alarms = await asyncio.gather(*(self._library.call("quest_alarm", key, repeat=True) for key in keys))
-        for key, delay_ms in zip(keys, alarms, strict=True):
-            self._note(key, delay_ms)
+        for start in range(0, len(keys), READ_TOGETHER):
+            some = keys[start : start + READ_TOGETHER]
+            alarms = await asyncio.gather(*(self._library.call("quest_alarm", key, repeat=True) for key in some))
+            for key, delay_ms in zip(some, alarms, strict=True):
+                self._note(key, delay_ms)
 
     def _note(self, queue: str, delay_ms: int) -> None:
         """Remember when a queue wants a tick, unless it is to have one earlier; -1 is never."""
@@ -112,6 +117,9 @@ class Background:
             return
         self._due[queue] = due
         heapq.heappush(self._heap, (due, queue))
+        if len(self._heap) > 2 * len(self._due) + TOGETHER:  # mostly entries that an earlier alarm has overtaken
+            self._heap = [(at, key) for key, at in self._due.items()]
+            heapq.heapify(self._heap)
         if self._heap[0][1] == queue:
             self._earlier.set()
 

@@ -17,7 +17,7 @@
     └── FrameworkError                      com.amazon.coral.service: AWS's framework
         ├── InvalidParameterValueException ── InvalidParameter ── RedrivePolicyInvalid, RedriveAllowPolicyInvalid,
         │       MessageNotAvailable, TotalVisibilityTimeoutBeyondLimit; the names of queues; MessageTooLong,
-        │       BatchedMessageTooLong; InvalidNextToken; the message attributes' (contract 4.3)
+        │       BatchedMessageTooLong; InvalidNextToken; tags; the message attributes' (contract 4.3)
         ├── MissingRequiredParameterException ── MissingParameter
         ├── SerializationException ── UnconvertibleValue, UnexpectedList, UnexpectedStructure, UnrecognizedCollection
         └── InternalFailure, ServiceUnavailable, UnknownOperationException
@@ -288,6 +288,18 @@ class EmptyQueueName(InvalidParameterValueException):
 
 class NoQueueName(InvalidParameterValueException):
     """Value for parameter QueueName is invalid. Reason: Must specify a queue name."""
+
+
+class TooManyTags(InvalidParameterValueException):
+    """Too many tags added for queue {queue}."""
+
+
+class InvalidTagKey(InvalidParameterValueException):
+    """Tag keys must be between 1 and 128 characters in length."""
+
+
+class InvalidTagValue(InvalidParameterValueException):
+    """Tag values must be between 0 and 256 characters in length."""
 
 
 class InvalidNextToken(InvalidParameterValueException):

@@ -49,11 +49,15 @@ class _Queue:
 class LongPolls:
     """The long polls of one process."""
 
-    def __init__(self, process: str, hand_on: Callable[[str], None]) -> None:
-        """Wait under the name `process`; `hand_on` gives a wake for a queue back to Redis, for another process."""
+    def __init__(self, process: str, hand_on: Callable[[str], None], can_ask: Callable[[], bool]) -> None:
+        """Wait under the name `process`; `hand_on` gives a wake for a queue back to Redis, for another process.
+
+        `can_ask` says whether Redis takes calls now; when it does again, call `wake_all`.
+        """
         self.process = process
         self.listening = asyncio.Event()
         self._hand_on = hand_on
+        self._can_ask = can_ask
         self._queues: dict[str, _Queue] = {}
         self._closed = False
 
@@ -164,6 +168,7 @@ class LongPolls:
     def _take(self, message: dict[str, Any]) -> None:
         if message["type"] == "subscribe":
             self.listening.set()
-            self.wake_all()
+            if self._can_ask():
+                self.wake_all()
         elif message["type"] == "message":
-            self.wake(message["data"].decode())
+            self.wake(message["data"].decode(errors="replace"))

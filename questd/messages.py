@@ -110,8 +110,8 @@ class Message(BaseModel):
             head["MessageAttributes"] = message_attributes.pack(self.MessageAttributes)
         trace = (self.MessageSystemAttributes or {}).get("AWSTraceHeader")
         trace_header = trace.StringValue if trace else request.headers.get("X-Amzn-Trace-Id")
-        if trace_header:
-            head["AWSTraceHeader"] = trace_header
+        if trace_header:  # an HTTP header may hold bytes that are no text
+            head["AWSTraceHeader"] = trace_header.encode(errors="replace").decode()
         if self.MessageGroupId:
             head["MessageGroupId"] = self.MessageGroupId
         if request.principal:

@@ -5,6 +5,7 @@ fields of their own, because Redis acts on them.
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,7 +16,10 @@ from questd import errors
 Stored = dict[str, str]
 """Fields of a queue's hash; an empty value takes the field away."""
 
+NUMBER = re.compile(r"[0-9]{1,18}")
+
 POLICY_BYTES = 8192
+TEXT_LENGTH = 2048
 SOURCE_ARNS = 10
 TRIES = range(1, 1001)
 
@@ -26,7 +30,7 @@ def _whole(low: int, high: int) -> Callable[[str, str], Stored]:
     """Return the rule for a whole number."""
 
     def rule(name: str, value: str) -> Stored:
-        if not (value.isascii() and value.strip().isdigit() and low <= int(value) <= high):
+        if not (NUMBER.fullmatch(value) and low <= int(value) <= high):
             raise errors.InvalidValue(name)
         return {name: str(int(value))}
 
@@ -40,6 +44,8 @@ def _boolean(name: str, value: str) -> Stored:
 
 
 def _text(name: str, value: str) -> Stored:
+    if len(value) > TEXT_LENGTH:
+        raise errors.InvalidValue(name)
     return {name: value}
 
 
@@ -89,7 +95,7 @@ def _queue_of_arn(value: str, arn: object) -> str:
 def _tries(value: str, count: object) -> int:
     if isinstance(count, (int, str)) and not isinstance(count, bool):
         text = str(count)
-        if text.isascii() and text.isdigit() and int(text) in TRIES:
+        if NUMBER.fullmatch(text) and int(text) in TRIES:
             return int(text)
     raise errors.RedrivePolicyInvalid(
         value, f"Invalid value for maxReceiveCount: {count}, valid values are from 1 to 1000 both inclusive."

@@ -20,6 +20,8 @@ MINUTE_MS = 60_000
 
 PAGE = 1000
 
+TAGS, TAG_KEY_LENGTH, TAG_VALUE_LENGTH = 50, 128, 256
+
 Texts = dict[str, str]
 
 
@@ -89,9 +91,18 @@ class CreateQueue(Action):
         fields = stored(self.Attributes)
         await _claim_target(questd, self.QueueName, self.Attributes, fields)
         if self.tags:
+            self._check_tags()
             fields["tags"] = json.dumps(self.tags, separators=(",", ":"))
         await questd.call("quest_create", self.QueueName, secrets.token_hex(20), _wait_ms(questd), *_flat(fields))
         return {"QueueUrl": questd.url(self.QueueName, request)}
+
+    def _check_tags(self) -> None:
+        if len(self.tags) > TAGS:
+            raise errors.TooManyTags(self.QueueName)
+        if not all(1 <= len(key) <= TAG_KEY_LENGTH for key in self.tags):
+            raise errors.InvalidTagKey
+        if not all(len(value) <= TAG_VALUE_LENGTH for value in self.tags.values()):
+            raise errors.InvalidTagValue
 
     def _check_type(self) -> None:
         """Refuse FIFO queues as long as there are none, and what AWS refuses of their names."""
@@ -147,6 +158,8 @@ class ListQueues(Action):
             name = base64.b64decode(self.NextToken or "", altchars=b"-_", validate=True).decode()
         except (binascii.Error, UnicodeDecodeError, ValueError) as error:
             raise errors.InvalidNextToken from error
+        if not QUEUE_NAME.fullmatch(name) or not name.startswith(self.QueueNamePrefix or ""):
+            raise errors.InvalidNextToken
         return name
 
 

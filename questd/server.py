@@ -23,6 +23,9 @@ from questd.settings import Settings
 
 log = logging.getLogger(__name__)
 
+# What aiohttp logs as errors is HTTP nonsense of strangers, with a traceback each; ours are logged where they happen.
+logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
+
 FINISH_SECONDS = 3.0
 """How long requests in flight may take to finish when the process ends."""
 
@@ -42,7 +45,8 @@ async def running(settings: Settings) -> AsyncIterator[Questd]:
     pipeline = Pipeline(settings.redis_url)
     await pipeline.connect()
     library = Library(pipeline, test_mode=settings.test_mode)
-    polls = LongPolls(process, lambda key: library.send("quest_pass", key))
+    polls = LongPolls(process, lambda key: library.send("quest_pass", key), lambda: pipeline.connected)
+    pipeline.connects.append(polls.wake_all)
     client = Redis.from_url(
         settings.redis_url, protocol=2, retry=Retry(NoBackoff(), 0), health_check_interval=CHECK_SECONDS
     )
@@ -65,14 +69,14 @@ def _dead_letter_after_ms(settings: Settings) -> int | str:
 
 @contextlib.asynccontextmanager
 async def _beside(*coroutines: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run endless coroutines for the length of the block."""
-    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    """Run endless coroutines for the length of the block; one that fails ends the block too."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(coroutine) for coroutine in coroutines]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
 
 
 async def serve(settings: Settings, sock: socket.socket, ready: Callable[[], None], stop: asyncio.Event) -> None:

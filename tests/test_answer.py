@@ -123,3 +123,33 @@ async def test_the_clock_is_for_tests_only(sqs: Sqs, redis_server: RedisServer) 
         real.session.post(f"{real.url}/_questd/clock") as response,
     ):
         assert response.status == 404
+
+
+@pytest.mark.parametrize(
+    ("action", "body", "headers"),
+    [
+        ("SendMessage", b'{"QueueUrl":"q","MessageBody":"x"}', {"X-Amzn-Trace-Id": "Root=\udcff"}),
+        ("GetQueueUrl", b'{"QueueName":"q"}', {"Host": "\udcff"}),
+        ("GetQueueUrl", b'{"QueueName":"q"}', {"Host": 'evil"/../x'}),
+        ("CreateQueue", b'{"QueueName":"p","Attributes":{"DelaySeconds":"' + b"1" * 5000 + b'"}}', {}),
+        ("SendMessage", b'{"QueueUrl":"q","MessageBody":"x","DelaySeconds":1e400}', {}),
+        ("SendMessage", b'{"QueueUrl":"q","MessageBody":"x","DelaySeconds":" 0_1 "}', {}),
+        ("SendMessage", b'{"QueueUrl":"q","MessageBody":"x","MessageAttributes":{"a":null}}', {}),
+        ("ReceiveMessage", b'{"QueueUrl":"q","MessageAttributeNames":[null]}', {}),
+        ("ListQueues", b'{"QueueNamePrefix":"z","NextToken":"YQ=="}', {}),
+        ("ListQueues", b"broken", {"Content-Encoding": "gzip"}),
+        ("CreateQueue", b'{"QueueName":"p","tags":{"":"x"}}', {}),
+    ],
+)
+async def test_odd_input_is_the_clients_mistake(sqs: Sqs, action: str, body: bytes, headers: dict[str, str]) -> None:
+    """Nothing that a client sends is a 500."""
+    await sqs.create()
+    reply = await sqs.post(body, {**JSON, "X-Amz-Target": f"AmazonSQS.{action}", **headers})
+    assert reply.status in (200, 400)
+
+
+@pytest.mark.parametrize("advance", ["NaN", "1e308", "1e18", "-1", '"x"'])
+async def test_the_clock_takes_seconds_only(sqs: Sqs, advance: str) -> None:
+    """A clock moves forward, by a number of seconds that makes sense."""
+    async with sqs.session.post(f"{sqs.url}/_questd/clock", data=f'{{"advance":{advance}}}') as response:
+        assert response.status == 400

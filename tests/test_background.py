@@ -4,9 +4,14 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable
+from typing import cast
 
 import pytest
+from redis.asyncio import Redis
 
+from questd import library
+from questd.background import Background
+from questd.library import Library
 from tests.client import Sqs, serving
 from tests.servers import RedisServer
 
@@ -161,3 +166,45 @@ async def test_a_lost_subscription_reads_every_alarm_again(sqs: Sqs, redis_serve
             return client.zcard("quest:{q}:delayed") == 0
 
         await until(promoted)
+
+
+async def test_odd_publications_harm_nobody(sqs: Sqs, redis_server: RedisServer) -> None:
+    """What strangers publish on the channels is no reason to stop listening."""
+    url = await sqs.create()
+    with redis_server.client() as client:
+        for channel in client.pubsub_channels("quest:*"):
+            for text in (b"\xff\xfe", b"", b"x y", b"-1 quest:{q}", b"99"):
+                client.publish(channel, text)
+    task = asyncio.create_task(sqs.receive(url, WaitTimeSeconds=20))
+    with redis_server.client() as client:
+        while not client.exists("quest:{q}:waiting"):
+            await asyncio.sleep(0.002)
+    await sqs("SendMessage", QueueUrl=url, MessageBody="x")
+    assert len(await asyncio.wait_for(task, 2)) == 1
+
+
+async def test_overtaken_alarms_do_not_pile_up() -> None:
+    """The heap stays as small as what is due, however often an earlier alarm overtakes a later one."""
+    background = Background("p", cast("Library", None), cast("Redis", None), 0)
+    for _ in range(10_000):
+        background._note("q", 400_000_000)
+        background._note("q", 0)
+        background._take_due()
+    assert len(background._heap) < 200
+
+
+async def test_more_queues_than_the_pipeline_takes(redis_server: RedisServer) -> None:
+    """A questd that takes over reads the alarms of 12 000 queues, and ticks the one that is due."""
+    await library.load(redis_server.url, test_mode=True)
+    with redis_server.client() as client:
+        with client.pipeline(transaction=False) as pipeline:
+            for i in range(12_000):
+                pipeline.fcall("quest_create", 1, f"quest:{{m{i}}}", "secret", 0)
+            pipeline.execute()
+        client.fcall("sendMessage", 1, "m7", "x", "0.02")
+        async with serving(redis_server.url):
+
+            async def promoted() -> bool:
+                return client.zcard("quest:{m7}:delayed") == 0
+
+            await until(promoted)

@@ -2,7 +2,7 @@
 -- right without it. Ticks are idempotent, so two processes doing them do no harm.
 
 local TICK_LIMIT = 1000 -- transitions a tick: a few ms of Redis
-local MOVE_LIMIT = 100 -- dead letters a tick
+local MOVE_LIMIT = 50 -- dead letters a tick
 local SPARSE = 1000 -- so few messages that looking at all of them is cheaper than stepping to the first
 local RELAY_MS = 1000 -- between two looks at an outbox that is not empty
 local REST_MS = 50 -- between two ticks that only step over sequences of messages long gone
@@ -28,14 +28,16 @@ local function expire(q, t, limit)
   elseif length <= SPARSE and q.sequence - oldest > 4 * SPARSE then
     oldest = lowest(queue)
   end
-  local steps, due, gone = 0, nil, {}
+  local steps, bytes, due, gone = 0, 0, nil, {}
   while oldest <= q.sequence and not due do
-    if steps == limit then
+    if steps == limit or bytes >= BYTES_LIMIT then
       due = #gone > 0 and t or t + REST_MS
     else
-      if redis.call('HEXISTS', queue .. ':messages', oldest) == 1 then
-        local ends_ms = sent_ms_of(redis.call('HGET', queue .. ':messages', oldest)) + q.retention_ms
+      local record = redis.call('HGET', queue .. ':messages', oldest)
+      if record then
+        local ends_ms = sent_ms_of(record) + q.retention_ms
         if ends_ms > t then due = ends_ms else gone[#gone + 1] = oldest end
+        bytes = bytes + #record
       end
       if not due then oldest = oldest + 1 end
       steps = steps + 1

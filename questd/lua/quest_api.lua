@@ -44,21 +44,17 @@ local function create_list(name, t)
   if type(redis.pcall('SADD', key_of(dead) .. ':sources', name)) == 'table' then return end -- a Cluster
 end
 
-local function hex_of(bytes)
-  return (string.gsub(bytes, '.', function(byte) return string.format('%02x', string.byte(byte)) end))
-end
+local UUID = '%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x'
 
-local function uuid_of(id)
-  local hex = hex_of(id)
-  return table.concat({string.sub(hex, 1, 8), string.sub(hex, 9, 12), string.sub(hex, 13, 16), string.sub(hex, 17, 20),
-    string.sub(hex, 21)}, '-')
-end
+local function uuid_of(id) return string.format(UUID, string.byte(id, 1, 16)) end
 
 -- A MessageId (16 bytes, a version 4 UUID) from what only this queue knows.
 local function new_id(q)
   local hex = redis.sha1hex(string.format('%s id %d', q.secret, q.sequence + 1))
   hex = string.sub(hex, 1, 12) .. '4' .. string.sub(hex, 14, 16) .. '8' .. string.sub(hex, 18, 32)
-  return (string.gsub(hex, '%x%x', function(digits) return string.char(tonumber(digits, 16)) end))
+  local words = {}
+  for i = 1, 4 do words[i] = tonumber(string.sub(hex, 8 * i - 7, 8 * i), 16) end
+  return struct.pack('>I4I4I4I4', unpack(words))
 end
 
 -- sendMessage: put a value into a list, which is made when there is none.

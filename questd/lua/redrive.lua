@@ -4,7 +4,6 @@
 -- (at least the time in ms), and the target takes only numbers above the last one of a source: a repeated *in* is
 -- harmless, and order is kept.
 
-local MOVE_BYTES = 4194304 -- of dead letters that one call moves
 
 local function is_exhausted(q, count) return q.target and count >= q.max_receive_count end
 
@@ -31,18 +30,29 @@ local function leaving(queue, record, delivery)
   return record_of(sent_ms, id, cmsgpack.pack(head), body)
 end
 
+-- The dead-letter queue of a queue, opened once a call: 'gone', or 'elsewhere' when it is in another slot.
+local function target_of(q)
+  if not q.opened_target then
+    local target = key_of(q.target)
+    local found = redis.pcall('EXISTS', target) -- an error: another slot
+    if target == q.key then
+      q.opened_target = q -- opened twice, one of the two would not know that the other lowered the alarm
+    else
+      q.opened_target = found == 1 and open(target) or found == 0 and 'gone' or 'elsewhere'
+    end
+  end
+  return q.opened_target
+end
+
 -- Moves a message to its dead-letter queue. False when that queue is gone: then the message stays where it is.
 local function dead_letter(q, t, sequence, record, delivery)
-  local target = key_of(q.target)
-  local found = redis.pcall('EXISTS', target) -- an error: the target is in another slot
-  if found == 0 then return false end
+  local target = target_of(q)
+  if target == 'gone' then return false end
   local left = leaving(q.key, record, delivery)
-  -- A queue may be its own target: opened twice, one of the two would not know that the other lowered the alarm.
-  local to = target == q.key and q or found == 1 and open(target)
 
   remove(q.key, {sequence})
-  if to then
-    arrive(to, t, left)
+  if target ~= 'elsewhere' then
+    arrive(target, t, left)
   else
     local number = math.max(tonumber(redis.call('HGET', q.key, 'transfer') or 0) + 1, server_time())
     redis.call('HSET', q.key, 'transfer', number)
@@ -75,7 +85,7 @@ local function move_poison(q, t, after_ms, limit)
   local due = redis.call('ZRANGE', poison, '-inf', t - after_ms, 'BYSCORE', 'LIMIT', 0, limit)
   local bytes = 0
   for _, sequence in ipairs(due) do
-    if bytes >= MOVE_BYTES then return end
+    if bytes >= BYTES_LIMIT then return end
     local delivery = redis.call('HGET', q.key .. ':deliveries', sequence)
     local hidden = redis.call('ZSCORE', q.key .. ':inflight', sequence)
     if delivery and not (hidden and tonumber(hidden) > t) and is_exhausted(q, (parts_of_delivery(delivery))) then
