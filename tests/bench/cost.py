@@ -55,7 +55,7 @@ def fill(quest: Quest, count: int, delay_ms: int | str = "", body: str = BODY, t
     for start in range(0, count, together * 100):
         with quest.redis.pipeline(transaction=False) as pipeline:
             for _ in range(start, min(start + together * 100, count), together):
-                pipeline.fcall("quest_send", 1, "quest:{orders}", version, *entries)  # type: ignore[arg-type]
+                pipeline.fcall("quest_send", 1, "quest:{orders}", version, *entries)
             pipeline.execute()
 
 
@@ -65,7 +65,7 @@ def take(quest: Quest, count: int, visibility_ms: int) -> None:
     for start in range(0, count, TOGETHER * 100):
         with quest.redis.pipeline(transaction=False) as pipeline:
             for _ in range(start, min(start + TOGETHER * 100, count), TOGETHER):
-                pipeline.fcall("quest_receive", 1, "quest:{orders}", version, TOGETHER, visibility_ms, "", "", 0, 0)  # type: ignore[arg-type]
+                pipeline.fcall("quest_receive", 1, "quest:{orders}", version, TOGETHER, visibility_ms, "", "", 0, 0)
             pipeline.execute()
 
 
@@ -74,7 +74,7 @@ def fresh(quest: Quest, **fields: str | int) -> Iterator[Meter]:
     """Give an empty `orders` with a dead-letter queue beside it."""
     quest.reset()
     quest.create("dead")
-    quest.create(**fields)
+    quest.create("orders", wait_ms=0, **fields)
     yield Meter(quest)
 
 
@@ -96,11 +96,13 @@ def compare(quest: Quest) -> None:
         small = a_receive(quest, 10, 0, most)
         large = a_receive(quest, MILLION, IN_FLIGHT, most)
         verdict = "" if large <= RATIO * small else f"   over {RATIO}"
-        print(f"  receive {most:2} of ten {small:.0f}; of 1 000 000 with 100 000 in flight {large:.0f}; {large / small:.2f}{verdict}")
+        print(
+            f"  receive {most:2} of ten {small:.0f}; of 1 000 000 with 100 000 in flight {large:.0f}; {large / small:.2f}{verdict}"
+        )
 
 
 def dead_entries(quest: Quest) -> None:
-    """A million entries of deleted messages before the one that lives."""
+    """Measure a million entries of deleted messages before the one that lives."""
     with fresh(quest) as meter:
         for start in range(0, MILLION, 10_000):
             quest.redis.rpush("quest:{orders}:visible", *range(10**9 + start, 10**9 + start + 10_000))
@@ -145,7 +147,7 @@ def due_at_once(quest: Quest) -> None:
 
 
 def expired(quest: Quest) -> None:
-    """What is past its retention period."""
+    """Measure what is past its retention period."""
     with fresh(quest, MessageRetentionPeriod=60) as meter:
         fill(quest, IN_FLIGHT)
         take(quest, IN_FLIGHT, 40_000_000)
@@ -169,7 +171,7 @@ def expired(quest: Quest) -> None:
 
 
 def exhausted(quest: Quest) -> None:
-    """What goes to the dead-letter queue."""
+    """Measure what goes to the dead-letter queue."""
 
     def make(count: int, body: str = BODY, together: int = TOGETHER) -> None:
         fill(quest, count, body=body, together=together)
@@ -188,7 +190,7 @@ def exhausted(quest: Quest) -> None:
     with fresh(quest, deadLetterTarget="dead", maxReceiveCount=1) as meter:
         make(20_000)
         for _ in range(60):
-            meter.measure(lambda: quest.redis.fcall("getMessage", 1, "orders", 500))  # type: ignore[arg-type]
+            meter.measure(lambda: quest.redis.fcall("getMessage", 1, "orders", 500))
         meter.row("getMessage: 20 000 exhausted, no tick")
     with fresh(quest, deadLetterTarget="dead", maxReceiveCount=1) as meter:
         make(200, "x" * 1_000_000, 1)
@@ -196,7 +198,7 @@ def exhausted(quest: Quest) -> None:
 
 
 def everyday(quest: Quest) -> None:
-    """The calls of every day, in a queue of 10 000."""
+    """Measure the calls of every day, in a queue of 10 000."""
     with fresh(quest) as meter:
         fill(quest, 10_000)
         version = quest.field("orders", "version") or ""
@@ -215,12 +217,12 @@ def everyday(quest: Quest) -> None:
             meter.row(what.replace("receive", "delete"))
             meter.times.clear()
         for _ in range(10):
-            meter.measure(lambda: quest.redis.fcall("getMessage", 1, "orders", 500, 1))  # type: ignore[arg-type]
+            meter.measure(lambda: quest.redis.fcall("getMessage", 1, "orders", 500, 1))
         meter.row("getMessage: 500")
         meter.times.clear()
         quest.advance(1000)
         for _ in range(10):
-            meter.measure(lambda: quest.redis.fcall("getMessage", 1, "orders", 500, 0))  # type: ignore[arg-type]
+            meter.measure(lambda: quest.redis.fcall("getMessage", 1, "orders", 500, 0))
         meter.row("getMessage: 500 with timeout 0, timed out")
 
 

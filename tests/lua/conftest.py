@@ -21,13 +21,13 @@ def cluster_options() -> tuple[str, str, str, str]:
 
 def own_all_slots(client: redis.Redis) -> None:
     """Make a node a whole cluster, which comes up a little later."""
-    client.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)  # type: ignore[no-untyped-call]
+    client.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
 
 
 def wait_until_clustered(client: redis.Redis) -> None:
     """Wait until a node says that its cluster is complete."""
     deadline = time.monotonic() + 10
-    while client.execute_command("CLUSTER INFO")["cluster_state"] != "ok":  # type: ignore[no-untyped-call]
+    while client.execute_command("CLUSTER INFO")["cluster_state"] != "ok":
         assert time.monotonic() < deadline, "the cluster does not come up"
         time.sleep(0.02)
 

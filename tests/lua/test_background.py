@@ -1,6 +1,7 @@
 """background.lua: what a tick does and what it replies, when a queue wants the next, and who does the task."""
 
 import time
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,9 @@ def _record(sent_ms: int, body: bytes = b"body") -> bytes:
 def _first_due(quest: Quest) -> int:
     """Return ms after START_MS of the earliest time in the keys that hold times, retention left out."""
     times = [
-        score for key in ("inflight", "delayed") for _, score in quest.redis.zrange(f"quest:{{orders}}:{key}", 0, 0, withscores=True)
+        score
+        for key in ("inflight", "delayed")
+        for _, score in quest.redis.zrange(f"quest:{{orders}}:{key}", 0, 0, withscores=True)
     ]
     return int(min(times)) - START_MS
 
@@ -212,7 +215,7 @@ def test_oldest_steps_over_the_deleted(quest: Quest) -> None:
         quest.delete(*quest.receive(100))
     quest.send("alive")
     quest.redis.hset("quest:{orders}:messages", mapping={f"x{n}": "" for n in range(1001)})  # not sparse
-    steps = []
+    steps: list[Any] = []
     while not steps or quest.field("orders", "oldest") != "1201":
         steps.append(quest.tick()[0])
         assert len(steps) < 10
@@ -267,11 +270,11 @@ LEASE = "quest:lease"
 
 
 def _lease(quest: Quest, process: str, ms: int) -> int:
-    return int(quest.redis.fcall("quest_lease", 1, LEASE, process, ms))  # type: ignore[arg-type]
+    return int(quest.redis.fcall("quest_lease", 1, LEASE, process, ms))
 
 
 def _holder(quest: Quest) -> bytes:
-    return bytes(quest.redis.fcall_ro("quest_holder", 1, LEASE))  # type: ignore[arg-type]
+    return bytes(quest.redis.fcall_ro("quest_holder", 1, LEASE))
 
 
 def test_lease_is_one_process_s(quest: Quest) -> None:

@@ -52,7 +52,7 @@ def test_consumers_go_on(full: Quest) -> None:
 
 def test_quest_consumers_go_on(full: Quest) -> None:
     """The Quest functions take messages out, too."""
-    items = full.redis.fcall("getMessage", 1, "orders", 10)  # type: ignore[arg-type]
+    items = full.redis.fcall("getMessage", 1, "orders", 10)
     assert isinstance(items, list)
     assert len(items) == 4
     assert full.redis.fcall("deleteMessage", 1, "orders", items[0][-1]) == b"OK"
@@ -60,7 +60,7 @@ def test_quest_consumers_go_on(full: Quest) -> None:
 
 def test_ticks_go_on(full: Quest) -> None:
     """The background task keeps its lease and ticks: it makes room by retention."""
-    assert full.redis.fcall("quest_lease", 1, "quest:lease", "p1", 1000) == 1  # type: ignore[arg-type]
+    assert full.redis.fcall("quest_lease", 1, "quest:lease", "p1", 1000) == 1
     assert len(full.tick()) == 2
     assert full.call("quest_pass", "orders") == 1
 

@@ -1,6 +1,7 @@
 """messages.lua: messages are sent, received, deleted, hidden and shown again, and given back."""
 
 import time
+from typing import Any
 
 import pytest
 
@@ -325,7 +326,7 @@ def test_more(quest: Quest) -> None:
     dead = [f"d{number}" for number in range(2500)]
     quest.redis.rpush("quest:{orders}:visible", *dead)
     quest.send("alive")
-    replies = []
+    replies: list[Any] = []
     while not replies or (len(replies[-1]) == 2 and replies[-1][1] == 1):
         replies.append(quest.poll())
     assert 2 <= len(replies) <= 4

@@ -27,7 +27,7 @@ class Node:
 
     def run(self, *command: str | int) -> Any:
         """Run a command on this node."""
-        return self.quest.redis.execute_command(*command)  # type: ignore[no-untyped-call]
+        return self.quest.redis.execute_command(*command)
 
 
 @dataclass
@@ -68,7 +68,7 @@ class Cluster:
         for node in (self.source, self.target):
             for key in node.run("CLUSTER GETKEYSINSLOT", self.slot, 100):
                 with node.quest.redis.client() as one:
-                    one.execute_command("ASKING")  # type: ignore[no-untyped-call]
+                    one.execute_command("ASKING")
                     found[str(key)] = one.dump(key)
         return found
 
@@ -116,9 +116,9 @@ def _fill(quest: Quest) -> tuple[Message, Message]:
 def _refuses(node: Node, *command: str | bytes | float) -> None:
     """Expect a node that is asked for this slot to refuse a call."""
     with node.quest.redis.client() as one:
-        one.execute_command("ASKING")  # type: ignore[no-untyped-call]
+        one.execute_command("ASKING")
         with pytest.raises(redis.RedisError):
-            one.execute_command("FCALL", *command)  # type: ignore[no-untyped-call]
+            one.execute_command("FCALL", *command)
 
 
 @pytest.mark.parametrize("part", ["nothing", "the hash", *PARTS, "all but the hash", "all but the messages"])

@@ -42,8 +42,8 @@ def test_reading_functions_run_read_only(quest: Quest) -> None:
     quest.create()
     for function, arguments in READING.items():
         quest.read(function, "orders", *arguments)
-    quest.redis.fcall_ro("quest_holder", 1, "quest:lease")  # type: ignore[arg-type]
-    assert quest.redis.fcall_ro("quest_version", 0) == [library.version(), 1]  # type: ignore[arg-type]
+    quest.redis.fcall_ro("quest_holder", 1, "quest:lease")
+    assert quest.redis.fcall_ro("quest_version", 0) == [library.version(), 1]
 
 
 def test_missing_queue(quest: Quest) -> None:

@@ -1,7 +1,7 @@
 """quest_api.lua: sendMessage, getMessage and deleteMessage, as any Redis client calls them."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -23,18 +23,18 @@ def lists(request: pytest.FixtureRequest, quest: Quest) -> Iterator[redis.Redis]
 
 
 def _send(lists: redis.Redis, *arguments: str | float, name: str = "orders") -> str:
-    return bytes(lists.fcall("sendMessage", 1, name, *arguments)).decode()  # type: ignore[arg-type]
+    return bytes(lists.fcall("sendMessage", 1, name, *arguments)).decode()
 
 
 def _get(lists: redis.Redis, *arguments: str | float, name: str = "orders") -> list[dict[str, Any]]:
-    items = lists.fcall("getMessage", 1, name, *arguments)  # type: ignore[arg-type]
+    items = lists.fcall("getMessage", 1, name, *arguments)
     assert isinstance(items, list)
     assert all(item[::2] == ITEM for item in items)
     return [{key.decode(): value for key, value in zip(item[::2], item[1::2], strict=True)} for item in items]
 
 
 def _delete(lists: redis.Redis, handle: bytes, name: str = "orders") -> object:
-    return lists.fcall("deleteMessage", 1, name, handle)  # type: ignore[arg-type]
+    return lists.fcall("deleteMessage", 1, name, handle)
 
 
 def test_story(lists: redis.Redis) -> None:
@@ -124,7 +124,7 @@ def test_late_delete(quest: Quest, lists: redis.Redis) -> None:
 
 
 def test_count(lists: redis.Redis) -> None:
-    """getMessage gives as many as asked for, in order, and fewer when there are fewer."""
+    """A getMessage gives as many as asked for, in order, and fewer when there are fewer."""
     for value in ("a", "b", "c"):
         _send(lists, value)
     assert [item["value"] for item in _get(lists, 2)] == [b"a", b"b"]
@@ -192,16 +192,16 @@ def test_dead_letter_list_that_is_there(one_redis: Quest) -> None:
 
 
 def test_poison_does_not_hide_what_follows(one_redis: Quest) -> None:
-    """A getMessage that finds 150 exhausted messages moves them and reaches the living one behind them."""
+    """A getMessage that finds 100 exhausted messages moves them and reaches the living one behind them."""
     one_redis.create("orders-dlq")
     one_redis.create(deadLetterTarget="orders-dlq", maxReceiveCount=1)
-    one_redis.send(*["a"] * 150)
-    one_redis.receive(150)
+    one_redis.send(*["a"] * 100)
+    one_redis.receive(100)
     one_redis.advance(20)
     one_redis.tick()
     one_redis.send("b")
     assert [item["value"] for item in _get(one_redis.redis, 1)] == [b"b"]
-    assert one_redis.counts("orders-dlq") == (150, 0, 0)
+    assert one_redis.counts("orders-dlq") == (100, 0, 0)
 
 
 def test_wakes_the_next(quest: Quest, lists: redis.Redis) -> None:
@@ -225,7 +225,7 @@ COUNT_RULE = "the count must be a whole number from 1 to 500"
 DELAY_RULE = "the delay must be a number of seconds from 0 to 900"
 TIMEOUT_RULE = "the timeout must be a number of seconds from 0 to 43200"
 
-MISTAKES: list[tuple[str, list[str], list[str | float], str]] = [
+MISTAKES: list[tuple[str, Sequence[str], Sequence[str | float], str]] = [
     ("sendMessage", ["orders"], [], SEND_USAGE),
     ("sendMessage", ["orders"], ["a", 1, 2], SEND_USAGE),
     ("sendMessage", [], ["orders", "a"], SEND_USAGE),
@@ -267,7 +267,7 @@ def test_mistakes(
         default.create()
     before = default.keys()
     with failing(text):
-        default.redis.fcall(function, len(keys), *keys, *arguments)  # type: ignore[arg-type]
+        default.redis.fcall(function, len(keys), *keys, *arguments)
     assert default.keys() == before
 
 
@@ -288,5 +288,5 @@ def test_longest_name(quest: Quest) -> None:
 def test_largest_value(quest: Quest) -> None:
     """A value of 1 MiB of any bytes comes back as it was."""
     value = bytes(range(256)) * 4096
-    quest.redis.fcall("sendMessage", 1, "orders", value)  # type: ignore[arg-type]
+    quest.redis.fcall("sendMessage", 1, "orders", value)
     assert _get(quest.redis, 1)[0]["value"] == value

@@ -72,7 +72,8 @@ def test_handle_of_an_earlier_queue_of_the_name(quest: Quest) -> None:
 
 
 @pytest.mark.parametrize(
-    "handle", ["", "garbage", "a-1-1-1-b", "-----", "{i}-1-1-1", "{i}-1-1-1-zz", "{i}-1-1-1-00000000000000000000", "é\0"]
+    "handle",
+    ["", "garbage", "a-1-1-1-b", "-----", "{i}-1-1-1", "{i}-1-1-1-zz", "{i}-1-1-1-00000000000000000000", "é\0"],
 )
 def test_no_handle(quest: Quest, handle: str) -> None:
     """What the queue never gave is no handle, whatever it looks like."""

@@ -11,7 +11,7 @@ def _with_target(quest: Quest, most: int = 1, *, target: str = "dead", **fields:
     """Make `orders`, whose messages go to `target` after `most` receives; the target too where there is one Redis."""
     if target != "orders":
         quest.create(target)
-    quest.create(deadLetterTarget=target, maxReceiveCount=most, **fields)
+    quest.create("orders", wait_ms=0, deadLetterTarget=target, maxReceiveCount=most, **fields)
 
 
 def _exhaust(quest: Quest, times: int = 1, *, queue: str = "orders") -> None:
