@@ -1,0 +1,98 @@
+"""Errors: AWS's names, codes, statuses and texts (contract 1.2.4)."""
+
+import pytest
+from botocore.loaders import Loader
+
+from questd import errors
+
+PREFIX = "AWS.SimpleQueueService."
+
+TABLE = """
+QueueDoesNotExist                 sqs   AWS.SimpleQueueService.NonExistentQueue              400
+QueueNameExists                   sqs   QueueAlreadyExists                                   400
+QueueDeletedRecently              sqs   AWS.SimpleQueueService.QueueDeletedRecently          400
+PurgeQueueInProgress              sqs   AWS.SimpleQueueService.PurgeQueueInProgress          403
+EmptyBatchRequest                 sqs   AWS.SimpleQueueService.EmptyBatchRequest             400
+TooManyEntriesInBatchRequest      sqs   AWS.SimpleQueueService.TooManyEntriesInBatchRequest  400
+BatchEntryIdsNotDistinct          sqs   AWS.SimpleQueueService.BatchEntryIdsNotDistinct      400
+InvalidBatchEntryId               sqs   AWS.SimpleQueueService.InvalidBatchEntryId           400
+BatchRequestTooLong               sqs   AWS.SimpleQueueService.BatchRequestTooLong           400
+UnsupportedOperation              sqs   AWS.SimpleQueueService.UnsupportedOperation          400
+MessageNotInflight                sqs   AWS.SimpleQueueService.MessageNotInflight            400
+ReceiptHandleIsInvalid            sqs   ReceiptHandleIsInvalid                               404
+InvalidIdFormat                   sqs   InvalidIdFormat                                      400
+InvalidMessageContents            sqs   InvalidMessageContents                               400
+InvalidAttributeName              sqs   InvalidAttributeName                                 400
+InvalidAttributeValue             sqs   InvalidAttributeValue                                400
+OverLimit                         sqs   OverLimit                                            403
+RequestThrottled                  sqs   RequestThrottled                                     403
+InvalidAddress                    sqs   InvalidAddress                                       404
+InvalidSecurity                   sqs   InvalidSecurity                                      403
+ResourceNotFoundException         sqs   ResourceNotFoundException                            404
+KmsAccessDenied                   sqs   KMS.AccessDeniedException                            400
+KmsDisabled                       sqs   KMS.DisabledException                                400
+KmsInvalidKeyUsage                sqs   KMS.InvalidKeyUsageException                         400
+KmsInvalidState                   sqs   KMS.InvalidStateException                            400
+KmsNotFound                       sqs   KMS.NotFoundException                                400
+KmsOptInRequired                  sqs   KMS.OptInRequired                                    403
+KmsThrottled                      sqs   KMS.ThrottlingException                              400
+InvalidParameterValueException    coral InvalidParameterValue                                400
+MissingRequiredParameterException coral MissingParameter                                     400
+SerializationException            coral MalformedInput                                       400
+UnknownOperationException         coral InvalidAction                                        400
+InternalFailure                   coral InternalFailure                                      500
+ServiceUnavailable                coral ServiceUnavailable                                   503
+"""
+
+NAMESPACES = {"sqs": "com.amazonaws.sqs", "coral": "com.amazon.coral.service"}
+
+
+@pytest.mark.parametrize("row", TABLE.strip().splitlines())
+def test_the_table_of_errors(row: str) -> None:
+    """Each error has AWS's type, older code and status, and says whose fault it is."""
+    name, namespace, code, status = row.split()
+    error = getattr(errors, name)
+    assert error.type == f"{NAMESPACES[namespace]}#{name}"
+    assert (error.code, error.status) == (code, int(status))
+    assert error.fault == ("Receiver" if int(status) >= 500 else "Sender")
+
+
+def test_every_error_of_the_model_is_there() -> None:
+    """No exception of AWS's model is missing."""
+    shapes = Loader().load_service_model("sqs", "service-2")["shapes"]
+    for name in (name for name, shape in shapes.items() if shape.get("exception")):
+        assert issubclass(getattr(errors, name), errors.ModelledError), name
+
+
+def test_a_subclass_carries_a_text_under_its_parents_name() -> None:
+    """The name on the wire is the parent's; the text has the values."""
+    error = errors.RepeatedEntryId("id_2")
+    assert error.type == "com.amazonaws.sqs#BatchEntryIdsNotDistinct"
+    assert error.code == f"{PREFIX}BatchEntryIdsNotDistinct"
+    assert error.message == str(error) == "Id id_2 repeated."
+
+
+@pytest.mark.parametrize("values", [(), ("a", "b")])
+def test_values_must_fit_the_text(values: tuple[str, ...]) -> None:
+    """Too few or too many values are a mistake of ours."""
+    with pytest.raises(ValueError, match="zip"):
+        errors.MissingParameter(*values)
+
+
+def test_braces_in_values_are_left_alone() -> None:
+    """What a client sent is never taken for a placeholder."""
+    assert errors.InvalidReceiptHandle("{handle}").message.count("{handle}") == 1
+
+
+def test_what_redis_names() -> None:
+    """The first word of an error reply names a class, the others are its values; anything else is none of ours."""
+    found = errors.from_redis("QueueNameExists DelaySeconds")
+    assert isinstance(found, errors.QueueNameExists)
+    assert found.message.endswith("attribute DelaySeconds")
+    for text in ("OOM command not allowed", "string", "ClassVar x", "", "annotations"):
+        assert errors.from_redis(text) is None
+
+
+def test_they_pass_through_pydantic() -> None:
+    """An error raised in a validator reaches the client as it is, not as one of pydantic's."""
+    assert not issubclass(errors.SQSError, (ValueError, AssertionError))

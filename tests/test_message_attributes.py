@@ -1,0 +1,207 @@
+"""Message attributes in themselves: digests, rules, filters, and the characters of a body (contract 4.2 to 4.5)."""
+
+import base64
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter
+
+from questd import errors
+from questd.message_attributes import (
+    SystemAttributes,
+    UserAttributes,
+    Values,
+    check_characters,
+    md5,
+    pack,
+    selected,
+    shown,
+    size,
+    unpack,
+)
+
+USER: TypeAdapter[Values] = TypeAdapter(UserAttributes)
+SYSTEM: TypeAdapter[Values] = TypeAdapter(SystemAttributes)
+
+
+def text(value: str, data_type: str = "String") -> dict[str, str]:
+    """Return a value that is a text."""
+    return {"DataType": data_type, "StringValue": value}
+
+
+def binary(value: bytes) -> dict[str, str]:
+    """Return a value that is bytes."""
+    return {"DataType": "Binary", "BinaryValue": base64.b64encode(value).decode()}
+
+
+@pytest.mark.parametrize(
+    ("attributes", "digest"),
+    [
+        ({"k": text("x")}, "a45daa70926828a2f0a1db3418e6feb4"),
+        ({"color": text("blue")}, "da1b33cc3cbfe8b1630921e78e6b9880"),
+        (
+            {"color": text("blue"), "count": text("3", "Number"), "blob": binary(b"\1\2\3")},
+            "d838729972a4b70e2d2acd9d59ac847c",
+        ),
+        ({"timestamp": text("1493147359900", "Number")}, "235c5c510d26fb653d073faed50ae77c"),
+        (
+            {"Help.Me": text("Me"), "Hello": text("There"), "General": text("Kenobi")},
+            "4c360f3fdafd970e05fae2f149d997f5",
+        ),
+        ({"Hello": text("There")}, "a311262e065454b75da111d535b8dacd"),
+        ({"Foo": text("Bar")}, "ae7155c6026991b6d54b11589678bf9c"),
+        ({"MyAttribute": text("foobar")}, "adb59cd4678ea5a855436b949cd07ab6"),
+        (
+            {"attr1": binary(b"traceparent\x1e00-774062d6c37081a5a0b9b5b88e30627c-2d2482211f6489da-01")},
+            "8cbe4db156db8a94db8b801b7addb984",
+        ),
+    ],
+)
+def test_digests_of_aws(attributes: dict[str, Any], digest: str) -> None:
+    """The digest is the one that AWS gave for the same attributes."""
+    assert md5(USER.validate_python(attributes)) == digest
+
+
+def test_the_digest_of_a_system_attribute() -> None:
+    """System attributes have the same digest algorithm."""
+    header = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1"
+    values = SYSTEM.validate_python({"AWSTraceHeader": text(header)})
+    assert md5(values) == "5ae4d5d7636402d80f4eb6d213245a88"
+
+
+@pytest.mark.parametrize(
+    ("attributes", "message"),
+    [
+        (
+            {f"a{i}": text("x") for i in range(11)},
+            "Number of message attributes [11] exceeds the allowed maximum [10].",
+        ),
+        ({"X": text("")}, "Message (user) attribute 'X' must contain a non-empty value of type 'String'."),
+        ({"X": text("", "Number")}, "Message (user) attribute 'X' must contain a non-empty value of type 'Number'."),
+        ({"X": binary(b"")}, "Message (user) attribute 'X' must contain a non-empty value of type 'Binary'."),
+        (
+            {"X": {"DataType": "String"}},
+            "The message (user) attribute 'X' must contain a non-empty message attribute value.",
+        ),
+        (
+            {"X": {"StringValue": "x"}},
+            "The message (user) attribute 'X' must contain a non-empty message attribute type.",
+        ),
+        (
+            {"X": text("x", "string")},
+            (
+                "The type of message (user) attribute 'X' is invalid. "
+                "You must use only the following supported type prefixes: Binary, Number, String."
+            ),
+        ),
+        ({"Age": text("old", "Number")}, "Can't cast the value of message (user) attribute 'Age' to a number."),
+        (
+            {"X": binary(b"x") | {"DataType": "String"}},
+            "Message (user) attribute 'X' with type 'String' must use field 'String'.",
+        ),
+        ({"X": text("x", "Binary")}, "Message (user) attribute 'X' with type 'Binary' must use field 'Binary'."),
+        ({"X": binary(b"x") | text("x")}, "Message (user) attribute 'X' must have a single value."),
+        ({"X": text("x", "String." + "x" * 256)}, "Message (user) attribute type must be shorter than 256 bytes."),
+        ({"x" * 257: text("x")}, "Message (user) attribute name must be shorter than 256 bytes."),
+        ({"": text("x")}, "The request must contain non-empty message (user) attribute names."),
+        ({".x": text("x")}, "Message (user) attribute name must not begin with character '.'."),
+        ({"x.": text("x")}, "Message (user) attribute name must not end with character '.'."),
+        ({"x..y": text("x")}, "Message (user) attribute name must not have successive '.' characters."),
+        (
+            {"X": text("x") | {"StringListValues": ["x"]}},
+            "Message attribute list values in SendMessage operation are not supported.",
+        ),
+    ],
+)
+def test_what_is_refused(attributes: dict[str, Any], message: str) -> None:
+    """A wrong attribute is refused in AWS's words (contract 4.3)."""
+    with pytest.raises(errors.SQSError) as caught:
+        USER.validate_python(attributes)
+    assert caught.value.message == message
+
+
+@pytest.mark.parametrize("name", ["a!", 'a"', "a§", "a(", "a?", "a b", "aWs.x", "AMAZON.x"])
+def test_names_that_are_refused(name: str) -> None:
+    """Names have no punctuation but `.`, `-` and `_`, and no reserved beginning."""
+    with pytest.raises(errors.InvalidParameterValueException):
+        USER.validate_python({name: text("x")})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("attr.1øßä", text("x")),
+        ("x" * 256, text("x")),
+        ("aws", text("x")),
+        ("n", text("-1.5e10", "Number")),
+        ("n", text("1", "Number.int")),
+    ],
+)
+def test_what_is_taken(name: str, value: dict[str, str]) -> None:
+    """Letters of any alphabet, labels on types, numbers as they are written."""
+    assert shown(USER.validate_python({name: value})) == {name: value}
+
+
+@pytest.mark.parametrize("value", ["*", "A", "AQ=", "AQ==x", "é"])
+def test_base64_that_is_none(value: str) -> None:
+    """A BinaryValue that is no base64 is no value of that type."""
+    with pytest.raises(errors.SerializationException):
+        USER.validate_python({"X": {"DataType": "Binary", "BinaryValue": value}})
+
+
+def test_system_attributes() -> None:
+    """There is one system attribute, a String; the texts say (system)."""
+    for attributes, message in (
+        ({"Hello": text("x")}, "Message system attribute name 'Hello' is invalid."),
+        (
+            {"AWSTraceHeader": text("")},
+            "Message (system) attribute 'AWSTraceHeader' must contain a non-empty value of type 'String'.",
+        ),
+    ):
+        with pytest.raises(errors.InvalidParameterValueException) as caught:
+            SYSTEM.validate_python(attributes)
+        assert caught.value.message == message
+
+
+def test_size_counts_names_types_and_raw_values() -> None:
+    """Bytes count as they are, not as base64; a label counts too (contract 4.4)."""
+    attributes = {"ж": text("x", "Number.int") | {"StringValue": "12"}, "b": binary(b"\0" * 30)}
+    assert size(USER.validate_python(attributes)) == (2 + len("Number.int") + 2) + (1 + len("Binary") + 30)
+
+
+def test_what_is_packed_is_unpacked() -> None:
+    """Stored attributes come back as they were."""
+    values = USER.validate_python({"a": text("ж🍕"), "b": binary(b"\0\xff")})
+    assert unpack(pack(values).decode()) == values
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        (["All"], {"Hello", "Help.Me", "foo"}),
+        ([".*"], {"Hello", "Help.Me", "foo"}),
+        (["*"], {"Hello", "Help.Me", "foo"}),
+        (["foo"], {"foo"}),
+        (["Hel.*"], {"Hello", "Help.Me"}),
+        (["Help.*", "foo"], {"Help.Me", "foo"}),
+        (["nope", "AWS.x", "!", "FOO"], set()),
+        ([], set()),
+    ],
+)
+def test_filters(names: list[str], found: set[str]) -> None:
+    """All, an exact name, or what stands before `.*`; unknown names are ignored (contract 4.5)."""
+    values = USER.validate_python({name: text("x") for name in ("Hello", "Help.Me", "foo")})
+    assert selected(values, names).keys() == found
+
+
+@pytest.mark.parametrize("character", "\0\x08\x0b\x0c\x13\x1f\ud800\udfff\ufffe\uffff")
+def test_forbidden_characters(character: str) -> None:
+    """A body has no character that XML has none for."""
+    with pytest.raises(errors.InvalidMessageContents):
+        check_characters(f"a{character}b")
+
+
+@pytest.mark.parametrize("character", "\t\n\r \x7f\ud7ff\ue000\ufffd\U00010000\U0010ffff")
+def test_allowed_characters(character: str) -> None:
+    """Both ends of every allowed range are allowed."""
+    assert check_characters(f"a{character}b") == f"a{character}b"
