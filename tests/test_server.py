@@ -225,3 +225,18 @@ async def test_a_client_that_hangs_up_while_it_is_answered(sqs: Sqs, redis_serve
             await asyncio.sleep(0.005)
     [message] = await sqs.receive(url, AttributeNames=["ApproximateReceiveCount"])
     assert message["Attributes"] == {"ApproximateReceiveCount": "1"}
+
+
+async def test_a_long_poll_outlives_a_restart_of_redis() -> None:
+    """A receive that waits while Redis is killed and comes back gets the next message."""
+    with running(DEFAULT, "--appendonly", "yes", "--appendfsync", "always") as redis:
+        async with serving(redis.url) as sqs:
+            url = await sqs.create()
+            with redis.client() as client:
+                task = asyncio.create_task(sqs.receive(url, WaitTimeSeconds=20))
+                while not client.exists("quest:{q}:waiting"):
+                    await asyncio.sleep(0.002)
+            redis.stop()
+            redis.start()
+            await Client(sqs.session, [sqs.url]).ask("SendMessage", QueueUrl=url, MessageBody="x")
+            assert len(await asyncio.wait_for(task, 5)) == 1

@@ -1,8 +1,8 @@
 -- The background task's part: what falls due in a queue, and who does the task. It makes things prompt: receives are
 -- right without it. Ticks are idempotent, so two processes doing them do no harm.
 
-local TICK_LIMIT = 1000 -- transitions a tick: a few ms of Redis
-local MOVE_LIMIT = 50 -- dead letters a tick
+local TICK_LIMIT = 250 -- of each kind of transition a tick: a few ms of Redis in all
+local MOVE_LIMIT = 25 -- dead letters a tick
 local SPARSE = 1000 -- so few messages that looking at all of them is cheaper than stepping to the first
 local RELAY_MS = 1000 -- between two looks at an outbox that is not empty
 local REST_MS = 50 -- between two ticks that only step over sequences of messages long gone
@@ -64,9 +64,9 @@ register('quest_tick', {'allow-oom'}, function(keys, args)
   local t = now()
   reach(queue)
 
-  promote(q, t, TICK_LIMIT / 2)
+  promote(q, t, TICK_LIMIT)
   move_poison(q, t, poison_after_ms, MOVE_LIMIT)
-  local _, retention_due = expire(q, t, TICK_LIMIT / 2)
+  local _, retention_due = expire(q, t, TICK_LIMIT)
   local due = next_due(queue, poison_after_ms)
   if not due or (retention_due and retention_due < due) then due = retention_due end
   local leaving_count = redis.call('LLEN', queue .. ':outbox')

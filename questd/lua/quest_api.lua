@@ -2,6 +2,7 @@
 -- name. A list is a queue, made by the first sendMessage, with a dead-letter queue `<list>-dlq` after five tries.
 
 local TRIES = 5
+local MOST = 200 -- messages that one getMessage gives: a few ms of Redis
 local ROUNDS = 3 -- receives that one getMessage may take before it says that there is nothing
 
 -- The queue of a list and whether there is one; its name follows the rule for queue names (braces would change its slot).
@@ -78,14 +79,14 @@ end)
 
 -- getMessage: receive from a list.
 -- KEYS  name of the list
--- ARGV  how many at most (1 to 500), seconds to process them (default: the queue's VisibilityTimeout, 30)
+-- ARGV  how many at most (1 to 200), seconds to process them (default: the queue's VisibilityTimeout, 30)
 -- Reply the items, each a flat list: uuid, value, tries (deliveries before this one), in_flight, list, handle;
 --       an empty list when there is nothing or no such list
 register('getMessage', {'allow-oom'}, function(keys, args)
   local name, count, seconds = keys[1], tonumber(args[1]), args[2]
   check_usage('getMessage 1 <list> <count> [seconds to process them]', keys, args, 1, 2)
-  if not count or count ~= math.floor(count) or count < 1 or count > 500 then
-    fail('ERR the count must be a whole number from 1 to 500')
+  if not count or count ~= math.floor(count) or count < 1 or count > MOST then
+    fail(string.format('ERR the count must be a whole number from 1 to %d', MOST))
   end
   local visibility_ms = seconds and ms_of(seconds, 43200, 'the timeout')
   local queue, found = queue_of(name)

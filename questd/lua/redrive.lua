@@ -4,7 +4,6 @@
 -- (at least the time in ms), and the target takes only numbers above the last one of a source: a repeated *in* is
 -- harmless, and order is kept.
 
-
 local function is_exhausted(q, count) return q.target and count >= q.max_receive_count end
 
 -- Puts a message that comes from elsewhere at the back of a queue.
