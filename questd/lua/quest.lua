@@ -39,7 +39,7 @@
 
 local VERSION = 1 -- of this library: a questd replaces an older one and leaves a newer one alone
 local LAYOUT = 1 -- of the keys above
-local BYTES_LIMIT = 1500000 -- of messages that one call moves or expires: more would block Redis for too long
+local BYTES_LIMIT = 1000000 -- of messages that one call moves or expires: more would block Redis for too long
 
 -- The server's own clock in ms.
 local function server_time()

@@ -3,7 +3,7 @@
 
 local TRIES = 5
 local MOST = 200 -- messages that one getMessage gives: a few ms of Redis
-local ROUNDS = 3 -- receives that one getMessage may take before it says that there is nothing
+local ROUNDS = 2 -- receives that one getMessage may take before it says that there is nothing
 
 -- The queue of a list and whether there is one; its name follows the rule for queue names (braces would change its slot).
 local function queue_of(name)
