@@ -192,16 +192,16 @@ def test_dead_letter_list_that_is_there(one_redis: Quest) -> None:
 
 
 def test_poison_does_not_hide_what_follows(one_redis: Quest) -> None:
-    """A getMessage that finds 40 exhausted messages moves them and reaches the living one behind them."""
+    """A getMessage that finds 20 exhausted messages moves them and reaches the living one behind them."""
     one_redis.create("orders-dlq")
     one_redis.create(deadLetterTarget="orders-dlq", maxReceiveCount=1)
-    one_redis.send(*["a"] * 40)
-    one_redis.receive(40)
+    one_redis.send(*["a"] * 20)
+    one_redis.receive(20)
     one_redis.advance(20)
     one_redis.tick()
     one_redis.send("b")
     assert [item["value"] for item in _get(one_redis.redis, 1)] == [b"b"]
-    assert one_redis.counts("orders-dlq") == (40, 0, 0)
+    assert one_redis.counts("orders-dlq") == (20, 0, 0)
 
 
 def test_wakes_the_next(quest: Quest, lists: redis.Redis) -> None:
