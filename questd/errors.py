@@ -425,6 +425,6 @@ def from_redis(text: str) -> SQSError | None:
     """Return the error that a reply of Redis names with its first word, the others being its values."""
     name, *values = text.split(" ")
     error = globals().get(name)
-    if isinstance(error, type) and issubclass(error, SQSError):
+    if isinstance(error, type) and issubclass(error, SQSError) and error.type:
         return error(*values)
     return None

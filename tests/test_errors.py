@@ -1,5 +1,8 @@
 """Errors: AWS's names, codes, statuses and texts (contract 1.2.4)."""
 
+import string
+from collections.abc import Iterator
+
 import pytest
 from botocore.loaders import Loader
 
@@ -64,6 +67,24 @@ def test_every_error_of_the_model_is_there() -> None:
         assert issubclass(getattr(errors, name), errors.ModelledError), name
 
 
+def named(error: type[errors.SQSError] = errors.SQSError) -> Iterator[type[errors.SQSError]]:
+    """Return every class that has a name on the wire."""
+    for child in error.__subclasses__():
+        if child.type:
+            yield child
+        yield from named(child)
+
+
+@pytest.mark.parametrize("error", list(named()))
+def test_the_docstring_is_the_text(error: type[errors.SQSError]) -> None:
+    """Every class has a text of its own, which takes one value for each of its placeholders."""
+    names = [name for _, name, _, _ in string.Formatter().parse(vars(error)["__doc__"]) if name]
+    filled = vars(error)["__doc__"]
+    for name in names:
+        filled = filled.replace(f"{{{name}}}", f"<{name}>")
+    assert error(*(f"<{name}>" for name in names)).message == filled != ""
+
+
 def test_a_subclass_carries_a_text_under_its_parents_name() -> None:
     """The name on the wire is the parent's; the text has the values."""
     error = errors.RepeatedEntryId("id_2")
@@ -89,8 +110,14 @@ def test_what_redis_names() -> None:
     found = errors.from_redis("QueueNameExists DelaySeconds")
     assert isinstance(found, errors.QueueNameExists)
     assert found.message.endswith("attribute DelaySeconds")
-    for text in ("OOM command not allowed", "string", "ClassVar x", "", "annotations"):
+    for text in ("OOM command not allowed", "string", "ClassVar x", "", "from_redis", "__name__"):
         assert errors.from_redis(text) is None
+
+
+@pytest.mark.parametrize("text", ["SQSError", "SQSError x", "ModelledError", "FrameworkError"])
+def test_bases_are_no_errors_of_redis(text: str) -> None:
+    """A class without a name on the wire is not what a reply can mean."""
+    assert errors.from_redis(text) is None
 
 
 def test_they_pass_through_pydantic() -> None:

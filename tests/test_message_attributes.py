@@ -1,6 +1,7 @@
 """Message attributes in themselves: digests, rules, filters, and the characters of a body (contract 4.2 to 4.5)."""
 
 import base64
+import time
 from typing import Any
 
 import pytest
@@ -60,6 +61,7 @@ def binary(value: bytes) -> dict[str, str]:
 def test_digests_of_aws(attributes: dict[str, Any], digest: str) -> None:
     """The digest is the one that AWS gave for the same attributes."""
     assert md5(USER.validate_python(attributes)) == digest
+    assert md5(USER.validate_python(dict(reversed(attributes.items())))) == digest
 
 
 def test_the_digest_of_a_system_attribute() -> None:
@@ -120,11 +122,49 @@ def test_what_is_refused(attributes: dict[str, Any], message: str) -> None:
     assert caught.value.message == message
 
 
-@pytest.mark.parametrize("name", ["a!", 'a"', "a§", "a(", "a?", "a b", "aWs.x", "AMAZON.x"])
-def test_names_that_are_refused(name: str) -> None:
-    """Names have no punctuation but `.`, `-` and `_`, and no reserved beginning."""
-    with pytest.raises(errors.InvalidParameterValueException):
+@pytest.mark.parametrize("name", ["a!", 'a"', "a§", "a(", "a?", "a b", "a\n"])
+def test_characters_that_a_name_has_not(name: str) -> None:
+    """Names have no punctuation but `.`, `-` and `_`."""
+    with pytest.raises(errors.InvalidAttributeCharacters) as caught:
         USER.validate_python({name: text("x")})
+    assert caught.value.message == (
+        "Message (user) attributes name can only contain upper and lower score characters, digits, periods, hyphens "
+        "and underscores."
+    )
+
+
+@pytest.mark.parametrize("name", ["AWS.x", "aWs.x", "Amazon.x", "AMAZON.x"])
+def test_reserved_names(name: str) -> None:
+    """Names do not begin with AWS's own, in any case."""
+    with pytest.raises(errors.ReservedAttributeName) as caught:
+        USER.validate_python({name: text("x")})
+    assert caught.value.message == (
+        "You can't use message attribute names beginning with 'AWS.' or 'Amazon'. "
+        "These strings are reserved for internal use."
+    )
+
+
+@pytest.mark.parametrize("character", "\0\x08\x13\uffff")
+def test_forbidden_characters_in_a_value(character: str) -> None:
+    """A text obeys the body's rule, but what breaks it is an invalid parameter (contract 4.3)."""
+    with pytest.raises(errors.InvalidParameter, match="Reason: Invalid characters found") as caught:
+        USER.validate_python({"X": text(character)})
+    assert caught.value.code == "InvalidParameterValue"
+
+
+@pytest.mark.parametrize("value", ["x1", "1x", " 1", "1\n", ".", "e5", "٣", "NaN", "0x10"])
+def test_numbers_that_are_none(value: str) -> None:
+    """A Number is decimal, in ASCII, with nothing around it."""
+    with pytest.raises(errors.AttributeNotANumber):
+        USER.validate_python({"X": text(value, "Number")})
+
+
+def test_a_long_number_is_refused_at_once() -> None:
+    """The time that a megabyte of digits takes grows with its length, not with the square of it."""
+    started = time.process_time()
+    with pytest.raises(errors.AttributeNotANumber):
+        USER.validate_python({"X": text("1" * 1_000_000 + "x", "Number")})
+    assert time.process_time() - started < 5
 
 
 @pytest.mark.parametrize(
@@ -133,6 +173,8 @@ def test_names_that_are_refused(name: str) -> None:
         ("attr.1øßä", text("x")),
         ("x" * 256, text("x")),
         ("aws", text("x")),
+        ("a_b-c.d", text("\t\r\n")),
+        ("b", binary(b"\0") | {"DataType": "Binary.gif"}),
         ("n", text("-1.5e10", "Number")),
         ("n", text("1", "Number.int")),
     ],
@@ -149,18 +191,45 @@ def test_base64_that_is_none(value: str) -> None:
         USER.validate_python({"X": {"DataType": "Binary", "BinaryValue": value}})
 
 
-def test_system_attributes() -> None:
-    """There is one system attribute, a String; the texts say (system)."""
-    for attributes, message in (
-        ({"Hello": text("x")}, "Message system attribute name 'Hello' is invalid."),
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (text(""), "Message (system) attribute '{}' must contain a non-empty value of type 'String'."),
         (
-            {"AWSTraceHeader": text("")},
-            "Message (system) attribute 'AWSTraceHeader' must contain a non-empty value of type 'String'.",
+            {"DataType": "String"},
+            "The message (system) attribute '{}' must contain a non-empty message attribute value.",
         ),
-    ):
-        with pytest.raises(errors.InvalidParameterValueException) as caught:
-            SYSTEM.validate_python(attributes)
-        assert caught.value.message == message
+        ({"StringValue": "x"}, "The message (system) attribute '{}' must contain a non-empty message attribute type."),
+        (text("x", "String." + "x" * 256), "Message (system) attribute type must be shorter than 256 bytes."),
+        (text("x", "Number"), "Can't cast the value of message (system) attribute '{}' to a number."),
+        (text("x", "Binary"), "Message (system) attribute '{}' with type 'Binary' must use field 'Binary'."),
+        (
+            binary(b"x") | {"DataType": "String"},
+            "Message (system) attribute '{}' with type 'String' must use field 'String'.",
+        ),
+        (binary(b"x") | text("x"), "Message (system) attribute '{}' must have a single value."),
+    ],
+)
+def test_what_is_refused_of_a_system_attribute(value: dict[str, str], message: str) -> None:
+    """The texts are those of users' attributes, with (system) in them."""
+    with pytest.raises(errors.InvalidParameterValueException) as caught:
+        SYSTEM.validate_python({"AWSTraceHeader": value})
+    assert caught.value.message == message.format("AWSTraceHeader")
+
+
+@pytest.mark.parametrize("value", [text("1", "Number"), text("x", "String.label"), text("x", "x"), binary(b"x")])
+def test_a_trace_header_is_a_string(value: dict[str, str]) -> None:
+    """AWSTraceHeader has no other type, and no label."""
+    with pytest.raises(errors.InvalidAttributeType, match=r"\(system\) attribute 'AWSTraceHeader'"):
+        SYSTEM.validate_python({"AWSTraceHeader": value})
+
+
+@pytest.mark.parametrize("name", ["Hello", "awstraceheader", "SenderId", ""])
+def test_unknown_system_attributes(name: str) -> None:
+    """There is one system attribute that can be sent."""
+    with pytest.raises(errors.UnknownSystemAttribute) as caught:
+        SYSTEM.validate_python({name: text("x")})
+    assert caught.value.message == f"Message system attribute name '{name}' is invalid."
 
 
 def test_size_counts_names_types_and_raw_values() -> None:
@@ -184,7 +253,7 @@ def test_what_is_packed_is_unpacked() -> None:
         (["foo"], {"foo"}),
         (["Hel.*"], {"Hello", "Help.Me"}),
         (["Help.*", "foo"], {"Help.Me", "foo"}),
-        (["nope", "AWS.x", "!", "FOO"], set()),
+        (["nope", "AWS.x", "!", "FOO", "Hel*", "fo.", "[a-z]+"], set()),
         ([], set()),
     ],
 )
