@@ -9,7 +9,7 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo
 
 from questd import errors
-from questd.library import Library
+from questd.library import Library, key_of
 from questd.longpoll import LongPolls
 from questd.settings import Settings
 
@@ -144,11 +144,6 @@ class Questd:
     def note_time(self, server_ms: int) -> None:
         """Keep how far Redis's clock is ahead."""
         self.ahead_ms = server_ms - time.monotonic() * 1000
-
-
-def key_of(queue: str) -> str:
-    """Return the key that a queue's functions get."""
-    return f"quest:{{{queue}}}"
 
 
 def _queue_name(url: object) -> str:

@@ -68,26 +68,15 @@ def _error(error: errors.SQSError, headers: dict[str, str]) -> Answer:
     return Answer(error.status, aws_json.CONTENT_TYPE, body, headers | more)
 
 
-def unreadable() -> Answer:
-    """Return the answer to a body that breaks off, or is not encoded as it says."""
-    return _error(errors.SerializationException(), {"x-amzn-RequestId": as_text(new_id())})
-
-
-def too_large(limit: int) -> Answer:
-    """Return the answer to a body over the server's limit, which is far above what SQS allows."""
-    body = to_json(
-        {
-            "__type": "com.amazon.coral.service#RequestEntityTooLargeException",
-            "message": f"The body is over {limit} bytes.",
-        }
-    )
-    return Answer(413, aws_json.CONTENT_TYPE, body, {"x-amzn-query-error": "RequestEntityTooLarge;Sender"})
+def refusal(error: errors.SQSError) -> Answer:
+    """Return the answer to a request that comes to no action."""
+    return _error(error, {"x-amzn-RequestId": as_text(new_id())})
 
 
 def _unknown_operation(request: Request) -> Answer:
     """Return what AWS answers to a request without an action (contract 1.3.6)."""
     if request.method == "POST" and request.headers.get("Content-Type", "").startswith("application/x-amz-json"):
-        return _error(errors.UnknownOperationException(), {"x-amzn-RequestId": as_text(new_id())})
+        return refusal(errors.UnknownOperationException())
     return Answer(404, "text/xml", b"<UnknownOperationException/>")
 
 

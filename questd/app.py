@@ -4,8 +4,9 @@ import asyncio
 
 from aiohttp import web
 
+from questd import errors
 from questd.action import Questd, Request
-from questd.answer import Answer, answer, too_large, unreadable
+from questd.answer import Answer, answer, refusal
 
 BODY_LIMIT = 8 * 2**20
 """1 MiB of message is up to 6 MiB of JSON."""
@@ -21,9 +22,9 @@ def application(questd: Questd) -> web.Application:
         try:
             body = await http.read()
         except web.HTTPRequestEntityTooLarge:
-            return await _write(http, too_large(BODY_LIMIT))
+            return await _write(http, refusal(errors.RequestEntityTooLargeException(BODY_LIMIT)))
         except web.RequestPayloadError:
-            return await _write(http, unreadable())
+            return await _write(http, refusal(errors.SerializationException()))
         request = Request(http.method, http.raw_path, http.headers, body, peer=http.remote or "")
         return await _write(http, await answer(questd, request))
 

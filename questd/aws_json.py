@@ -10,14 +10,14 @@ from questd.action import Action, Request, mistake
 from questd.actions import ACTIONS
 
 CONTENT_TYPE = "application/x-amz-json-1.0"
-TARGET_PREFIX = "AmazonSQS."
+TARGET_PREFIX = "AmazonSQS"
 
 
 def action_of(request: Request) -> Action:
     """Return the action that a request asks for, validated. Raises what AWS answers to a wrong one."""
     prefix, _, name = request.headers.get("X-Amz-Target", "").rpartition(".")
     action = ACTIONS.get(name)
-    if action is None or f"{prefix}." != TARGET_PREFIX:
+    if action is None or prefix != TARGET_PREFIX:
         raise errors.UnknownOperationException
     try:
         return action.model_validate_json(request.body or b"{}")

@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from questd import errors
-from questd.library import Library
+from questd.library import Library, key_of
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +103,7 @@ class Background:
 
     async def _read_all(self) -> None:
         names = await self._library.execute("ZRANGE", "quest:queues", 0, -1)
-        keys = [f"quest:{{{name.decode()}}}" for name in names]
+        keys = [key_of(name.decode()) for name in names]
         for start in range(0, len(keys), READ_TOGETHER):
             some = keys[start : start + READ_TOGETHER]
             alarms = await asyncio.gather(*(self._library.call("quest_alarm", key, repeat=True) for key in some))
@@ -163,9 +163,7 @@ class Background:
             reply = await self._library.call("quest_outbox", queue, RELAY_BATCH, repeat=True)
             for number, incarnation, target, record in zip(*(reply[i::4] for i in range(4)), strict=True):
                 try:
-                    await self._library.call(
-                        "quest_arrive", f"quest:{{{target.decode()}}}", incarnation, number, record
-                    )
+                    await self._library.call("quest_arrive", key_of(target.decode()), incarnation, number, record)
                 except errors.QueueDoesNotExist:
                     await self._library.call("quest_take_back", queue, target)
                     return

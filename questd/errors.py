@@ -20,7 +20,7 @@
         │       BatchedMessageTooLong; InvalidNextToken; tags; the message attributes' (contract 4.3)
         ├── MissingRequiredParameterException ── MissingParameter
         ├── SerializationException ── UnconvertibleValue, UnexpectedList, UnexpectedStructure, UnrecognizedCollection
-        └── InternalFailure, ServiceUnavailable, UnknownOperationException
+        └── InternalFailure, RequestEntityTooLargeException, ServiceUnavailable, UnknownOperationException
 
 Subclasses of a named error carry its texts; the name on the wire is that of the class below the two bases.
 """
@@ -391,6 +391,10 @@ class MissingRequiredParameterException(FrameworkError, code="MissingParameter")
 
 class MissingParameter(MissingRequiredParameterException):
     """The request must contain the parameter {name}."""
+
+
+class RequestEntityTooLargeException(FrameworkError, code="RequestEntityTooLarge", status=413):
+    """The body is over {limit} bytes."""
 
 
 class SerializationException(FrameworkError, code="MalformedInput"):

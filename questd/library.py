@@ -32,6 +32,11 @@ class LibraryRefused(Exception):
     """The library cannot be loaded or unloaded here; the text says why and what to do."""
 
 
+def key_of(queue: str) -> str:
+    """Return the key that a queue's functions get."""
+    return f"quest:{{{queue}}}"
+
+
 def source(*, test_mode: bool) -> str:
     """Return the library's Lua source; `test_mode` adds a clock that tests can move."""
     folder = files("questd") / "lua"

@@ -61,10 +61,6 @@ class LongPolls:
         self._queues: dict[str, _Queue] = {}
         self._closed = False
 
-    def __len__(self) -> int:
-        """How many receives wait."""
-        return sum(len(queue.waiters) for queue in self._queues.values())
-
     async def receive(self, key: str, seconds: float, ask: Ask) -> list[Any]:
         """Ask for messages of the queue `key` until there are some, for at most `seconds`."""
         queue = self._queues.setdefault(key, _Queue())

@@ -12,8 +12,9 @@ import msgpack
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from questd import errors, message_attributes
-from questd.action import Facts, Integer, Questd, QueueAction, Request, between, key_of, missing
+from questd.action import Facts, Integer, Questd, QueueAction, Request, between, missing
 from questd.identifiers import as_text, new_id
+from questd.library import key_of
 from questd.longpoll import FIRST, MORE, SERVER_TIME
 
 RECORD = struct.Struct(">6s16sI")

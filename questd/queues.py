@@ -12,7 +12,8 @@ from pydantic import AfterValidator, Field
 from pydantic_core import from_json
 
 from questd import errors
-from questd.action import QUEUE_NAME, Action, Integer, Questd, QueueAction, Request, between, key_of
+from questd.action import QUEUE_NAME, Action, Integer, Questd, QueueAction, Request, between
+from questd.library import key_of
 from questd.queue_attributes import READABLE, readable, stored
 
 MINUTE_MS = 60_000

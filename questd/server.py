@@ -21,8 +21,6 @@ from questd.longpoll import LongPolls
 from questd.pipeline import Pipeline
 from questd.settings import Settings
 
-log = logging.getLogger(__name__)
-
 # What aiohttp logs as errors is HTTP nonsense of strangers, with a traceback each; ours are logged where they happen.
 logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
 

@@ -6,7 +6,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from questd import errors
-from questd.action import Integer, QueueAction, between, key_of, mistake
+from questd.action import Integer, QueueAction, between, mistake
 from tests.client import serving
 from tests.servers import RedisServer
 
@@ -67,11 +67,6 @@ def test_what_names_none(url: str) -> None:
     """What cannot be a name is a queue that does not exist, and never gets near a key."""
     with pytest.raises(errors.QueueDoesNotExist):
         QueueAction.model_validate({"QueueUrl": url})
-
-
-def test_a_queue_has_one_slot() -> None:
-    """The name is the hash tag of the key."""
-    assert key_of("orders") == "quest:{orders}"
 
 
 async def test_facts_are_learnt_again_when_they_changed(redis_server: RedisServer) -> None:

@@ -42,6 +42,7 @@ KmsThrottled                      sqs   KMS.ThrottlingException                 
 InvalidParameterValueException    coral InvalidParameterValue                                400
 MissingRequiredParameterException coral MissingParameter                                     400
 SerializationException            coral MalformedInput                                       400
+RequestEntityTooLargeException    coral RequestEntityTooLarge                                413
 UnknownOperationException         coral InvalidAction                                        400
 InternalFailure                   coral InternalFailure                                      500
 ServiceUnavailable                coral ServiceUnavailable                                   503

@@ -25,6 +25,11 @@ def client(redis_server: RedisServer) -> redis.Redis:
     return made
 
 
+def test_a_queue_has_one_slot() -> None:
+    """The name is the hash tag of the key."""
+    assert library.key_of("orders") == "quest:{orders}"
+
+
 async def test_loading_is_idempotent(redis_server: RedisServer, client: redis.Redis) -> None:
     """Loading once or twice is the same."""
     for _ in range(2):

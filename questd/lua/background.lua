@@ -18,7 +18,7 @@ end
 
 -- Forgets messages past their retention period. Sequence order is send order, so it starts at `oldest` and stops at
 -- the first message that may live on; messages sent before they came here are in `arrived`.
--- Returns how many steps it took and when to come again (nil: nothing to wait for).
+-- Returns when to come again (nil: nothing to wait for).
 local function expire(q, t, limit)
   local queue = q.key
   local length = redis.call('HLEN', queue .. ':messages')
@@ -49,8 +49,8 @@ local function expire(q, t, limit)
   if #early > 0 then remove(queue, early) end
   local arrived_ms = tonumber(redis.call('ZRANGE', queue .. ':arrived', 0, 0, 'WITHSCORES')[2])
   if arrived_ms then due = math.min(due or math.huge, arrived_ms + q.retention_ms) end
-  if #gone + #early > 0 then steps = steps + #early + drop_dead(queue, limit) end
-  return steps, due
+  if #gone + #early > 0 then drop_dead(queue, limit) end
+  return due
 end
 
 -- quest_tick: do what is due in a queue, as much as one call may.
@@ -66,7 +66,7 @@ register('quest_tick', {'allow-oom'}, function(keys, args)
 
   promote(q, t, TICK_LIMIT)
   move_poison(q, t, poison_after_ms, MOVE_LIMIT)
-  local _, retention_due = expire(q, t, TICK_LIMIT)
+  local retention_due = expire(q, t, TICK_LIMIT)
   local due = next_due(queue, poison_after_ms)
   if not due or (retention_due and retention_due < due) then due = retention_due end
   local leaving_count = redis.call('LLEN', queue .. ':outbox')
@@ -84,6 +84,12 @@ register('quest_alarm', {'no-writes'}, function(keys)
   return alarm and math.max(alarm - now(), 0) or -1
 end)
 
+-- Who does the task at the time `t`, nil for nobody.
+local function holder_of(lease, t)
+  local holder, until_ms = string.match(redis.call('GET', lease) or '', '^(%S+) (%d+)$')
+  return holder and tonumber(until_ms) > t and holder or nil
+end
+
 -- quest_lease: take or keep the background task for a while; 0 ms gives it up.
 -- KEYS  quest:lease
 -- ARGV  process, ms
@@ -91,8 +97,8 @@ end)
 register('quest_lease', {'allow-oom'}, function(keys, args)
   local lease, process, lease_ms = keys[1], args[1], tonumber(args[2])
   local t = server_time()
-  local holder, until_ms = string.match(redis.call('GET', lease) or '', '^(%S+) (%d+)$')
-  if holder and holder ~= process and tonumber(until_ms) > t then return 0 end
+  local holder = holder_of(lease, t)
+  if holder and holder ~= process then return 0 end
   if lease_ms == 0 then
     redis.call('DEL', lease)
     return 0
@@ -107,8 +113,7 @@ end)
 -- Reply the process, '' for none
 register('quest_holder', {'no-writes'}, function(keys)
   local lease = keys[1]
-  local holder, until_ms = string.match(redis.call('GET', lease) or '', '^(%S+) (%d+)$')
-  return holder and tonumber(until_ms) > server_time() and holder or ''
+  return holder_of(lease, server_time()) or ''
 end)
 
 -- quest_version: of this library and of the layout of its keys.

@@ -75,7 +75,7 @@ local function show(q, t, shown)
   note_poison(q, t, exhausted)
 end
 
--- Makes visible what has timed out or is no longer delayed, at most `limit` of each. Returns how many.
+-- Makes visible what has timed out or is no longer delayed, at most `limit` of each.
 local function promote(q, t, limit)
   local queue = q.key
   local due = redis.call('ZRANGE', queue .. ':inflight', '-inf', t, 'BYSCORE', 'LIMIT', 0, limit)
@@ -93,7 +93,6 @@ local function promote(q, t, limit)
     redis.call('RPUSH', queue .. ':visible', unpack(ready))
     wake(queue)
   end
-  return #due + #ready
 end
 
 -- The earliest time anything of the queue falls due, but for retention; nil when nothing does.

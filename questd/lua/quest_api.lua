@@ -42,7 +42,7 @@ local function create_list(name, t)
 
   if redis.pcall('EXISTS', key_of(dead)) == 0 then create(key_of(dead), secret_of(dead), t, {}) end
   create(key_of(name), secret_of(name), t, {'deadLetterTarget', dead, 'maxReceiveCount', TRIES})
-  if type(redis.pcall('SADD', key_of(dead) .. ':sources', name)) == 'table' then return end -- a Cluster
+  redis.pcall('SADD', key_of(dead) .. ':sources', name) -- refused in a Cluster
 end
 
 local UUID = '%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x'
