@@ -2,7 +2,7 @@
 -- right without it. Ticks are idempotent, so two processes doing them do no harm.
 
 local TICK_LIMIT = 250 -- of each kind of transition a tick: a few ms of Redis in all
-local MOVE_LIMIT = 25 -- dead letters a tick
+local MOVE_LIMIT = 10 -- dead letters a tick
 local SPARSE = 1000 -- so few messages that looking at all of them is cheaper than stepping to the first
 local RELAY_MS = 1000 -- between two looks at an outbox that is not empty
 local REST_MS = 50 -- between two ticks that only step over sequences of messages long gone

@@ -4,7 +4,7 @@ local IN_FLIGHT_LIMIT = 120000 -- AWS's, contract 5.6
 local TWELVE_HOURS_MS = 43200000
 local PROMOTE_LIMIT = 100 -- what one receive does of the background task's work
 local TOGETHER = 10 -- entries of `visible` that a receive takes at once
-local WORK_LIMIT = 1000 -- what one receive does in vain: a dead entry is 1, a dead letter 40 and more
+local WORK_LIMIT = 500 -- what one receive does in vain: a dead entry is 1, a dead letter 40 and more
 
 -- A receipt handle: incarnation, sequence, receive count, received ms, and a MAC that proves it: any handle ever given
 -- is known again, and nothing is stored for it.

@@ -2,8 +2,8 @@
 -- name. A list is a queue, made by the first sendMessage, with a dead-letter queue `<list>-dlq` after five tries.
 
 local TRIES = 5
-local MOST = 200 -- messages that one getMessage gives: a few ms of Redis
-local ROUNDS = 2 -- receives that one getMessage may take before it says that there is nothing
+local MOST = 100 -- messages that one getMessage gives: a few ms of Redis
+local ROUNDS = 4 -- receives that one getMessage may take before it says that there is nothing
 
 -- The queue of a list and whether there is one; its name follows the rule for queue names (braces would change its slot).
 local function queue_of(name)
@@ -79,7 +79,7 @@ end)
 
 -- getMessage: receive from a list.
 -- KEYS  name of the list
--- ARGV  how many at most (1 to 200), seconds to process them (default: the queue's VisibilityTimeout, 30)
+-- ARGV  how many at most (1 to 100), seconds to process them (default: the queue's VisibilityTimeout, 30)
 -- Reply the items, each a flat list: uuid, value, tries (deliveries before this one), in_flight, list, handle;
 --       an empty list when there is nothing or no such list
 register('getMessage', {'allow-oom'}, function(keys, args)

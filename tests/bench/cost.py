@@ -196,7 +196,7 @@ def exhausted(quest: Quest) -> None:
     with fresh(quest, deadLetterTarget="dead", maxReceiveCount=1) as meter:
         make(20_000)
         for _ in range(60):
-            meter.measure(lambda: quest.redis.fcall("getMessage", 1, "orders", 200))
+            meter.measure(lambda: quest.redis.fcall("getMessage", 1, "orders", 100))
         meter.row("getMessage: 20 000 exhausted, no tick")
     with fresh(quest, deadLetterTarget="dead", maxReceiveCount=1) as meter:
         make(200, "x" * 1_000_000, 1)
@@ -223,13 +223,13 @@ def everyday(quest: Quest) -> None:
             meter.row(what.replace("receive", "delete"))
             meter.times.clear()
         for _ in range(10):
-            meter.measure(lambda: quest.redis.fcall("getMessage", 1, "orders", 200, 1))
-        meter.row("getMessage: 200")
+            meter.measure(lambda: quest.redis.fcall("getMessage", 1, "orders", 100, 1))
+        meter.row("getMessage: 100")
         meter.times.clear()
         quest.advance(1000)
         for _ in range(10):
-            meter.measure(lambda: quest.redis.fcall("getMessage", 1, "orders", 200, 0))
-        meter.row("getMessage: 200 with timeout 0, timed out")
+            meter.measure(lambda: quest.redis.fcall("getMessage", 1, "orders", 100, 0))
+        meter.row("getMessage: 100 with timeout 0, timed out")
 
 
 def main() -> None:

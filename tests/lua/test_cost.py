@@ -114,7 +114,7 @@ def test_receive_moves_some(one_redis: Quest) -> None:
 def test_get_message_moves_some(one_redis: Quest) -> None:
     """A getMessage moves as many in each of its rounds, which are few."""
     _exhaust(one_redis, 100)
-    assert one_redis.redis.fcall("getMessage", 1, "orders", 200) == []
+    assert one_redis.redis.fcall("getMessage", 1, "orders", 100) == []
     rounds = LIMITS["ROUNDS"]
     assert rounds * MOVES <= one_redis.counts("dead")[0] <= rounds * (MOVES + 10)
 

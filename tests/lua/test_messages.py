@@ -323,7 +323,7 @@ def test_expired_message_is_not_received(quest: Quest) -> None:
 def test_more(quest: Quest) -> None:
     """A receive that stops at its work limit among dead entries says so, and asking again reaches the living message."""
     quest.create()
-    dead = [f"d{number}" for number in range(2500)]
+    dead = [f"d{number}" for number in range(1250)]
     quest.redis.rpush("quest:{orders}:visible", *dead)
     quest.send("alive")
     replies: list[Any] = []
@@ -339,6 +339,6 @@ def test_more_does_not_wait(quest: Quest) -> None:
     quest.create()
     quest.send("living")
     quest.receive(1, 60_000)
-    quest.redis.rpush("quest:{orders}:visible", *[f"d{number}" for number in range(2500)])
+    quest.redis.rpush("quest:{orders}:visible", *[f"d{number}" for number in range(1250)])
     assert quest.poll(process="p1", wait_ms=1000)[1] == 1
     assert quest.redis.exists("quest:{orders}:waiting") == 0

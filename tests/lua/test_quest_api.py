@@ -128,21 +128,21 @@ def test_count(lists: redis.Redis) -> None:
     for value in ("a", "b", "c"):
         _send(lists, value)
     assert [item["value"] for item in _get(lists, 2)] == [b"a", b"b"]
-    assert [item["value"] for item in _get(lists, 200)] == [b"c"]
+    assert [item["value"] for item in _get(lists, 100)] == [b"c"]
 
 
 @pytest.mark.parametrize("seconds", [0, 1])
 def test_many_at_once(quest: Quest, lists: redis.Redis, seconds: int) -> None:
-    """One getMessage gives 200 messages that have timed out, each once, without a background task."""
+    """One getMessage gives 100 messages that have timed out, each once, without a background task."""
     quest.create()
     for _ in range(3):
         quest.send(*["a"] * 100)
     while quest.receive(200):
         pass
     quest.advance(1000)
-    items = _get(lists, 200, seconds)
-    assert len({item["handle"] for item in items}) == 200
-    assert quest.counts() == ((300, 0, 0) if seconds == 0 else (100, 200, 0))
+    items = _get(lists, 100, seconds)
+    assert len({item["handle"] for item in items}) == 100
+    assert quest.counts() == ((300, 0, 0) if seconds == 0 else (200, 100, 0))
 
 
 def test_timeout_0(lists: redis.Redis) -> None:
@@ -221,7 +221,7 @@ SEND_USAGE = "usage: FCALL sendMessage 1 <list> <value> [seconds before it is vi
 GET_USAGE = "usage: FCALL getMessage 1 <list> <count> [seconds to process them]"
 DELETE_USAGE = "usage: FCALL deleteMessage 1 <list> <handle>"
 NAME_RULE = "a list name is 1 to 80 letters, digits, hyphens or underscores"
-COUNT_RULE = "the count must be a whole number from 1 to 200"
+COUNT_RULE = "the count must be a whole number from 1 to 100"
 DELAY_RULE = "the delay must be a number of seconds from 0 to 900"
 TIMEOUT_RULE = "the timeout must be a number of seconds from 0 to 43200"
 
@@ -243,7 +243,7 @@ MISTAKES: list[tuple[str, Sequence[str], Sequence[str | float], str]] = [
     ("getMessage", ["orders"], [], GET_USAGE),
     ("getMessage", ["orders"], [1, 2, 3], GET_USAGE),
     ("getMessage", [], ["orders", 1], GET_USAGE),
-    *(("getMessage", ["orders"], [count], COUNT_RULE) for count in (0, -1, 201, 1.5, "x", "", "nan", "inf")),
+    *(("getMessage", ["orders"], [count], COUNT_RULE) for count in (0, -1, 101, 1.5, "x", "", "nan", "inf")),
     *(("getMessage", ["orders"], [1, seconds], TIMEOUT_RULE) for seconds in (-1, 43_201, 1e300, "x", "nan")),
     ("getMessage", ["a{b}c"], [1], NAME_RULE),
     ("deleteMessage", ["orders"], [], DELETE_USAGE),
