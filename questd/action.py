@@ -32,6 +32,10 @@ class Facts(NamedTuple):
     version: bytes
     MaximumMessageSize: int
     ReceiveMessageWaitTimeSeconds: int
+    FifoQueue: bool
+    ContentBasedDeduplication: bool
+    scope: str
+    """Of deduplication in a FIFO queue: "queue" or "messageGroup", as it was created."""
 
 
 @dataclass(slots=True)
@@ -94,7 +98,12 @@ class Questd:
         if len(self.facts) >= FACTS_LIMIT:
             self.facts.clear()
         self.facts[queue] = Facts(
-            fields[b"version"], int(fields[b"MaximumMessageSize"]), int(fields[b"ReceiveMessageWaitTimeSeconds"])
+            fields[b"version"],
+            int(fields[b"MaximumMessageSize"]),
+            int(fields[b"ReceiveMessageWaitTimeSeconds"]),
+            FifoQueue=fields.get(b"FifoQueue") == b"true",
+            ContentBasedDeduplication=fields.get(b"ContentBasedDeduplication") == b"true",
+            scope=fields.get(b"scope", b"").decode(),
         )
         return self.facts[queue]
 

@@ -102,7 +102,10 @@ class Background:
                 self._note(queue, int(delay_ms))
 
     async def _read_all(self) -> None:
-        names = await self._library.execute("ZRANGE", "quest:queues", 0, -1)
+        names = [
+            *await self._library.execute("ZRANGE", "quest:queues", 0, -1),
+            *await self._library.execute("ZRANGE", "quest:remains", 0, -1),
+        ]
         keys = [key_of(name.decode()) for name in names]
         for start in range(0, len(keys), READ_TOGETHER):
             some = keys[start : start + READ_TOGETHER]

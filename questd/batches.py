@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from questd import errors
 from questd.action import Facts, Integer, Questd, QueueAction, Request, between, mistake
 from questd.identifiers import new_id
-from questd.messages import Handle, Message, outcome
+from questd.messages import Handle, Message, outcome, sent
 
 BATCH_BYTES = 1_048_576
 """All bodies and attributes of a batch together, whatever the queue's own limit (contract 8.3)."""
@@ -27,6 +27,16 @@ class _Entry(BaseModel):
 
 class SendMessageBatchRequestEntry(_Entry, Message):
     """A message of a batch."""
+
+    def refused(self, facts: Facts, size: int) -> errors.SQSError | None:
+        """Return why this queue does not take it. Raises what fails the whole batch (contract 6.7)."""
+        try:
+            self.check(facts)
+        except errors.MissingParameter:
+            raise errors.BatchedWithoutGroup from None
+        except errors.InvalidParameter as error:
+            return error
+        return errors.BatchedMessageTooLong(facts.MaximumMessageSize) if size > facts.MaximumMessageSize else None
 
 
 class DeleteMessageBatchRequestEntry(_Entry):
@@ -120,20 +130,23 @@ class SendMessageBatch(BatchAction):
         if sum(sizes) > BATCH_BYTES:
             raise errors.BatchTooLong(BATCH_BYTES, sum(sizes))
         ids: dict[str, bytes] = {}
+        refused: dict[str, errors.SQSError] = {}
 
         def arguments(facts: Facts) -> Iterator[bytes | str | int]:
             ids.clear()
+            refused.clear()
             for entry, size in zip(entries, sizes, strict=True):
-                if size > facts.MaximumMessageSize:
-                    failed[entry.Id] = errors.BatchedMessageTooLong(facts.MaximumMessageSize)
+                error = entry.refused(facts, size)
+                if error:
+                    refused[entry.Id] = error
                 else:
-                    failed.pop(entry.Id, None)
                     ids[entry.Id] = new_id()
-                    yield from entry.stored(ids[entry.Id], request)
+                    yield from entry.stored(ids[entry.Id], facts, request)
 
-        await questd.ask("quest_send", self.QueueUrl, arguments)
-        done = {entry.Id: entry.receipt(ids[entry.Id]) for entry in entries if entry.Id in ids}
-        return self.result(done, failed)
+        reply = await questd.ask("quest_send", self.QueueUrl, arguments)
+        kept = [entry for entry in entries if entry.Id in ids]
+        done = {entry.Id: entry.receipt(*sent(ids[entry.Id], reply, i)) for i, entry in enumerate(kept)}
+        return self.result(done, failed | refused)
 
 
 class DeleteMessageBatch(BatchAction):

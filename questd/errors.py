@@ -255,6 +255,15 @@ class InvalidParameterValueException(FrameworkError, code="InvalidParameterValue
     """A parameter is invalid."""
 
 
+class AttemptNotRetryable(InvalidParameterValueException):
+    """Value {value} for parameter ReceiveRequestAttemptId is invalid. Reason: The receiveRequestAttemptId is not valid \
+anymore since the receive call is not retryable."""
+
+
+class BatchedWithoutGroup(InvalidParameterValueException):
+    """The request must contain the parameter MessageGroupId."""
+
+
 class InvalidParameter(InvalidParameterValueException):
     """Value {value} for parameter {name} is invalid. Reason: {reason}"""
 
@@ -266,6 +275,14 @@ class RedrivePolicyInvalid(InvalidParameterValueException):
 class RedriveAllowPolicyInvalid(InvalidParameterValueException):
     """Value {value} for parameter RedriveAllowPolicy is invalid. Reason: Amazon SQS can't create the redrive allow \
 policy. {reason}"""
+
+
+class NoDeduplicationId(InvalidParameterValueException):
+    """The queue should either have ContentBasedDeduplication enabled or MessageDeduplicationId provided explicitly"""
+
+
+class ReceiptHandleExpired(InvalidParameterValueException):
+    """Value {handle} for parameter ReceiptHandle is invalid. Reason: The receipt handle has expired."""
 
 
 class MessageNotAvailable(InvalidParameterValueException):

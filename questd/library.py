@@ -18,7 +18,10 @@ from questd.pipeline import Pipeline, RedisUnavailable
 
 log = logging.getLogger(__name__)
 
-FILES = ("quest", "longpoll", "queues", "redrive", "messages", "background", "quest_api")
+FILES = (
+    *("quest", "longpoll", "groups", "windows", "queues", "redrive", "handles", "visibility"),
+    *("standard", "fifo", "messages", "background", "quest_api"),
+)
 """In this order: a later file uses what an earlier one defined."""
 
 OLDEST_REDIS = 7

@@ -25,11 +25,18 @@ PATIENCE_MS = 5000
 
 ID_LENGTH = 128
 
+FIRST_SEQUENCE_NUMBER = 18_800_000_000_000_000_000
+
+Entry = tuple[bytes, str | int, bytes, bytes, str, bytes]
+"""A message as quest_send takes it."""
+
 RECEIVE_ATTRIBUTES = frozenset(
     "All SenderId SentTimestamp ApproximateReceiveCount ApproximateFirstReceiveTimestamp SequenceNumber "
     "MessageDeduplicationId MessageGroupId AWSTraceHeader DeadLetterQueueSourceArn".split()
 )
 """The system attributes of a received message (contract 4.6)."""
+
+SHOWN_AS_STORED = ("AWSTraceHeader", "MessageGroupId", "MessageDeduplicationId")
 
 QUEUE_ATTRIBUTES = frozenset(
     "Policy VisibilityTimeout MaximumMessageSize MessageRetentionPeriod ApproximateNumberOfMessages "
@@ -71,6 +78,7 @@ def _known_attributes(names: list[str]) -> list[str]:
 Handle = Annotated[str, AfterValidator(_receipt_handle)]
 GroupId = Annotated[str, AfterValidator(lambda value: _id_of_128(value, "MessageGroupId"))]
 DeduplicationId = Annotated[str, AfterValidator(lambda value: _id_of_128(value, "MessageDeduplicationId"))]
+AttemptId = Annotated[str, AfterValidator(lambda value: _id_of_128(value, "ReceiveRequestAttemptId"))]
 KnownNames = Annotated[list[str], AfterValidator(_known_attributes)]
 
 
@@ -86,26 +94,45 @@ class Message(BaseModel):
     MessageDeduplicationId: DeduplicationId | None = None
     MessageGroupId: GroupId | None = None
 
-    def model_post_init(self, _context: object, /) -> None:
-        """Refuse what only FIFO queues have."""
-        if self.MessageDeduplicationId is not None:
+    def check(self, facts: Facts) -> None:
+        """Raise what is wrong with it in this queue, or in a queue of this type (contract 2.8)."""
+        if not facts.FifoQueue:
+            if self.MessageDeduplicationId is not None:
+                raise errors.InvalidParameter(
+                    self.MessageDeduplicationId,
+                    "MessageDeduplicationId",
+                    "The request includes a parameter that is not valid for this queue type.",
+                )
+            return
+        if self.DelaySeconds:
             raise errors.InvalidParameter(
-                self.MessageDeduplicationId,
-                "MessageDeduplicationId",
-                "The request includes a parameter that is not valid for this queue type.",
+                self.DelaySeconds,
+                "DelaySeconds",
+                "The request include parameter that is not valid for this queue type.",
             )
+        if self.MessageGroupId is None:
+            raise missing("MessageGroupId")
+        if self.MessageDeduplicationId is None and not facts.ContentBasedDeduplication:
+            raise errors.NoDeduplicationId
 
     def size(self) -> int:
         """Return the bytes that count: body and user attributes (contract 4.4)."""
         size = len(self.MessageBody.encode())
         return size + message_attributes.size(self.MessageAttributes) if self.MessageAttributes else size
 
-    def stored(self, message_id: bytes, request: Request) -> tuple[bytes, str | int, bytes, bytes]:
+    def stored(self, message_id: bytes, facts: Facts, request: Request) -> Entry:
         """Return what quest_send gets for this message."""
-        delay_ms = "" if self.DelaySeconds is None else self.DelaySeconds * 1000
-        return message_id, delay_ms, self._head(request), self.MessageBody.encode()
+        body = self.MessageBody.encode()
+        group = self.MessageGroupId or ""
+        if not facts.FifoQueue:
+            delay_ms = "" if self.DelaySeconds is None else self.DelaySeconds * 1000
+            return message_id, delay_ms, self._head(request, None), body, group, b""
+        deduplication_id = self.MessageDeduplicationId or hashlib.sha256(body).hexdigest()
+        scope = group if facts.scope == "messageGroup" else ""
+        digest = hashlib.sha1(f"{scope} {deduplication_id}".encode(), usedforsecurity=False).digest()
+        return message_id, "", self._head(request, deduplication_id), body, group, digest
 
-    def _head(self, request: Request) -> bytes:
+    def _head(self, request: Request, deduplication_id: str | None) -> bytes:
         head: dict[str, Any] = {}
         if self.MessageAttributes:
             head["MessageAttributes"] = message_attributes.pack(self.MessageAttributes)
@@ -115,18 +142,33 @@ class Message(BaseModel):
             head["AWSTraceHeader"] = trace_header.encode(errors="replace").decode()
         if self.MessageGroupId:
             head["MessageGroupId"] = self.MessageGroupId
+        if deduplication_id:
+            head["MessageDeduplicationId"] = deduplication_id
         if request.principal:
             head["SenderId"] = request.principal
         return msgpack.packb(head, use_bin_type=False) if head else b""
 
-    def receipt(self, message_id: bytes) -> dict[str, Any]:
-        """Return what the sender gets to know of the stored message."""
+    def receipt(self, message_id: bytes, sequence: int | None) -> dict[str, Any]:
+        """Return what the sender gets to know of the stored message; `sequence` in a FIFO queue only."""
         result = {"MD5OfMessageBody": _md5(self.MessageBody.encode()), "MessageId": as_text(message_id)}
         if self.MessageAttributes:
             result["MD5OfMessageAttributes"] = message_attributes.md5(self.MessageAttributes)
         if self.MessageSystemAttributes:
             result["MD5OfMessageSystemAttributes"] = message_attributes.md5(self.MessageSystemAttributes)
+        if sequence is not None:
+            result["SequenceNumber"] = _sequence_number(sequence)
         return result
+
+
+def _sequence_number(sequence: int) -> str:
+    """Return a sequence as AWS shows it: 20 digits, never fewer."""
+    return str(FIRST_SEQUENCE_NUMBER + sequence)
+
+
+def sent(message_id: bytes, reply: list[Any], place: int = 0) -> tuple[bytes, int | None]:
+    """Return MessageId and sequence of a message: quest_send's reply says both in a FIFO queue only."""
+    fifo = len(reply) > 1
+    return (reply[2 * place + 1], reply[2 * place]) if fifo else (message_id, None)
 
 
 def _readable(body: bytes) -> tuple[bytes, str]:
@@ -149,13 +191,14 @@ class SendMessage(Message, QueueAction):
         """Store it; the answer has its MessageId and digests."""
         message_id = new_id()
 
-        def arguments(facts: Facts) -> tuple[bytes, str | int, bytes, bytes]:
+        def arguments(facts: Facts) -> Entry:
+            self.check(facts)
             if self.size() > facts.MaximumMessageSize:
                 raise errors.MessageTooLong(facts.MaximumMessageSize)
-            return self.stored(message_id, request)
+            return self.stored(message_id, facts, request)
 
-        await questd.ask("quest_send", self.QueueUrl, arguments)
-        return self.receipt(message_id)
+        reply = await questd.ask("quest_send", self.QueueUrl, arguments)
+        return self.receipt(*sent(message_id, reply))
 
 
 class ReceiveMessage(QueueAction):
@@ -167,7 +210,7 @@ class ReceiveMessage(QueueAction):
     AttributeNames: KnownNames | None = None
     MessageSystemAttributeNames: KnownNames | None = None
     MessageAttributeNames: list[str] = Field(default_factory=list)
-    ReceiveRequestAttemptId: str | None = None
+    ReceiveRequestAttemptId: AttemptId | None = None
 
     async def __call__(self, questd: Questd, request: Request) -> dict[str, Any]:
         """Ask once, or wait for messages; what nobody can be given goes back."""
@@ -194,11 +237,12 @@ class ReceiveMessage(QueueAction):
         now_ms = questd.now_ms()
         not_after = "" if now_ms is None else round(now_ms + PATIENCE_MS)
         process = questd.polls.process
+        limits = (not_after, questd.settings.max_in_flight, self.ReceiveRequestAttemptId or "")
         max_number = self.MaxNumberOfMessages or 1
         reply = await questd.ask(
             "quest_receive",
             self.QueueUrl,
-            lambda _: (max_number, visibility_ms, not_after, process, wait_ms, others_ms),
+            lambda _: (max_number, visibility_ms, *limits, process, wait_ms, others_ms),
             abandoned=lambda reply: self._give_back(questd, reply),
         )
         questd.note_time(reply[SERVER_TIME])
@@ -210,7 +254,7 @@ class ReceiveMessage(QueueAction):
             questd.library.send("quest_give_back", key_of(self.QueueUrl), *reply[FIRST::4])
 
     def _message(self, questd: Questd, handle: bytes, record: bytes, count: int, first_ms: int) -> dict[str, Any]:
-        sent, message_id, length = RECORD.unpack_from(record)
+        sent_ms, message_id, length = RECORD.unpack_from(record)
         head = msgpack.unpackb(record[RECORD.size : RECORD.size + length]) if length else {}
         body, text = _readable(record[RECORD.size + length :])
         message: dict[str, Any] = {
@@ -221,7 +265,9 @@ class ReceiveMessage(QueueAction):
         }
         names = {*(self.AttributeNames or ()), *(self.MessageSystemAttributeNames or ())}
         if names:
-            attributes = _system_attributes(questd, head, int.from_bytes(sent), count, first_ms)
+            attributes = _system_attributes(questd, head, int.from_bytes(sent_ms), count, first_ms)
+            if "MessageDeduplicationId" in head:
+                attributes["SequenceNumber"] = _sequence_number(int(handle.split(b"-")[1]))
             shown = {name: value for name, value in attributes.items() if "All" in names or name in names}
             if shown:
                 message["Attributes"] = shown
@@ -234,11 +280,11 @@ def _system_attributes(questd: Questd, head: dict[str, Any], sent_ms: int, count
     """Return all that apply, as decimal text and AWS's names (contract 4.6)."""
     attributes = {
         "SenderId": head.get("SenderId", questd.settings.account),
-        "SentTimestamp": str(sent_ms),
+        "SentTimestamp": str(head.get("SentTimestamp", sent_ms)),
         "ApproximateReceiveCount": str(count + head.get("ReceiveCount", 0)),
         "ApproximateFirstReceiveTimestamp": str(head.get("FirstReceive_ms", first_ms)),
     }
-    attributes |= {name: head[name] for name in ("AWSTraceHeader", "MessageGroupId") if name in head}
+    attributes |= {name: head[name] for name in SHOWN_AS_STORED if name in head}
     if "DeadLetterQueueSource" in head:
         attributes["DeadLetterQueueSourceArn"] = questd.arn(head["DeadLetterQueueSource"])
     return attributes
@@ -264,6 +310,7 @@ def outcome(status: bytes, handle: str, timeout: int | None = None) -> None:
 HANDLE_ERRORS: dict[str, Callable[[str, int | None], errors.SQSError]] = {
     "ReceiptHandleIsInvalid": lambda handle, _: errors.InvalidReceiptHandle(handle),
     "ReceiptHandleOfAnotherQueue": lambda handle, _: errors.ReceiptHandleOfAnotherQueue(handle),
+    "ReceiptHandleExpired": lambda handle, _: errors.ReceiptHandleExpired(handle),
     "MessageNotAvailable": lambda handle, _: errors.MessageNotAvailable(handle),
     "TotalVisibilityTimeoutBeyondLimit": lambda _, timeout: errors.TotalVisibilityTimeoutBeyondLimit(timeout),
 }

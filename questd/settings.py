@@ -97,6 +97,7 @@ class Settings(BaseSettings):
     account: str = Field(
         "000000000000", pattern=r"^[0-9]{12}$", examples=["123456789012"], description="AWS account in ARNs, 12 digits"
     )
+    max_in_flight: int = Field(120_000, ge=1, description="messages of a queue in flight at most, as on AWS by default")
     dead_letter_after: Annotated[float, Field(ge=0, allow_inf_nan=False)] | Literal["never"] = Field(
         2.0,
         examples=["0", "2.5", "never"],

@@ -4,6 +4,7 @@
 local TICK_LIMIT = 250 -- of each kind of transition a tick: a few ms of Redis in all
 local MOVE_LIMIT = 10 -- dead letters a tick
 local SPARSE = 1000 -- so few messages that looking at all of them is cheaper than stepping to the first
+local ABANDON_LIMIT = 1000 -- lists of groups that one tick unlinks
 local RELAY_MS = 1000 -- between two looks at an outbox that is not empty
 local REST_MS = 50 -- between two ticks that only step over sequences of messages long gone
 
@@ -44,35 +45,54 @@ local function expire(q, t, limit)
     end
   end
   redis.call('HSET', queue, 'oldest', oldest)
-  if #gone > 0 then remove(queue, gone) end
+  if #gone > 0 then refresh_all(q, t, remove(q, gone)) end
   local early = redis.call('ZRANGE', queue .. ':arrived', '-inf', t - q.retention_ms, 'BYSCORE', 'LIMIT', 0, limit)
-  if #early > 0 then remove(queue, early) end
+  if #early > 0 then remove(q, early) end
   local arrived_ms = tonumber(redis.call('ZRANGE', queue .. ':arrived', 0, 0, 'WITHSCORES')[2])
   if arrived_ms then due = math.min(due or math.huge, arrived_ms + q.retention_ms) end
   if #gone + #early > 0 then drop_dead(queue, limit) end
   return due
 end
 
+-- Forgets expired windows. Returns when to come again, nil: nothing to wait for.
+local function forget_windows(queue, t, limit)
+  if forget_expired(queue, t, limit) then return t + REST_MS end
+  local next_one = redis.call('LINDEX', queue .. ':window_order', 0)
+  return next_one and struct.unpack('>I6', next_one) + WINDOW_REST_MS or nil
+end
+
 -- quest_tick: do what is due in a queue, as much as one call may.
 -- KEYS  the queue
 -- ARGV  ms that an exhausted message stays before it is dead-lettered, or 'never'
 -- Reply ms until the next tick (-1: no need), how many messages wait to move to another slot
--- Fails QueueDoesNotExist
+-- Fails QueueDoesNotExist, unless a deleted queue of this name left something to be unlinked
 register('quest_tick', {'allow-oom'}, function(keys, args)
   local queue, poison_after_ms = keys[1], tonumber(args[1]) or 'never'
-  local q = open(queue)
-  local t = now()
   reach(queue)
+  local t = now()
+  local due = {}
+  if unlink_abandoned(queue, ABANDON_LIMIT) then
+    due[1] = t
+  else
+    strike_remains(queue)
+  end
+  if redis.call('EXISTS', queue) == 0 and due[1] then return {0, 0} end
+  local q = open(queue)
 
   promote(q, t, TICK_LIMIT)
   move_poison(q, t, poison_after_ms, MOVE_LIMIT)
-  local retention_due = expire(q, t, TICK_LIMIT)
-  local due = next_due(queue, poison_after_ms)
-  if not due or (retention_due and retention_due < due) then due = retention_due end
+  due[#due + 1] = forget_windows(queue, t, TICK_LIMIT)
+  due[#due + 1] = expire(q, t, TICK_LIMIT)
+  due[#due + 1] = next_due(q, poison_after_ms)
   local leaving_count = redis.call('LLEN', queue .. ':outbox')
-  if leaving_count > 0 then due = math.min(due or math.huge, t + RELAY_MS) end
-  if due then redis.call('HSET', queue, 'alarm', due) else redis.call('HDEL', queue, 'alarm') end
-  return {due and math.max(due - t, 0) or -1, leaving_count}
+  if leaving_count > 0 then due[#due + 1] = t + RELAY_MS end
+  if #due == 0 then
+    redis.call('HDEL', queue, 'alarm')
+    return {-1, leaving_count}
+  end
+  local alarm = math.min(unpack(due))
+  redis.call('HSET', queue, 'alarm', alarm)
+  return {math.max(alarm - t, 0), leaving_count}
 end)
 
 -- quest_alarm: when a queue wants its next tick.
@@ -81,6 +101,7 @@ end)
 register('quest_alarm', {'no-writes'}, function(keys)
   local queue = keys[1]
   local alarm = tonumber(redis.call('HGET', queue, 'alarm'))
+  if redis.call('EXISTS', queue .. ':purged') == 1 then return 0 end
   return alarm and math.max(alarm - now(), 0) or -1
 end)
 

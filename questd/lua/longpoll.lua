@@ -26,18 +26,3 @@ local function wake_all(queue)
   end
   redis.call('UNLINK', queue .. ':waiting')
 end
-
--- Wakes one more process when there is something left to receive.
-local function hand_on(queue)
-  if redis.call('LLEN', queue .. ':visible') > 0 then wake(queue) end
-end
-
--- quest_pass: a process that was woken and has nobody waiting any more passes the wake on.
--- KEYS  the queue
--- Reply 1
-register('quest_pass', {'allow-oom'}, function(keys)
-  local queue = keys[1]
-  reach(queue)
-  hand_on(queue)
-  return 1
-end)

@@ -8,21 +8,30 @@
 --                           created, modified (ms); version (incarnation and number of the last change of these);
 --                           incarnation, secret (what receipt handles are made of); sequence (of the last message);
 --                           oldest (lowest sequence that may live); alarm (ms); transfer (number of the last move);
---                           purged_ms; redrive_stopped (the target was gone); layout
+--                           purged_ms, purges (how many); redrive_stopped (the target was gone); scope (of a FIFO queue's
+--                           deduplication, as it was created); turn (of the last group); layout
 --   …:messages      hash    sequence -> record: sent ms, MessageId, length of the head, head, body. Never changed
---   …:deliveries    hash    sequence -> receive count, first ms, received ms, queued. Only of messages once received
+--   …:deliveries    hash    sequence -> receive count, first ms, received ms, mark, group: of messages once received, and
+--                           of delayed ones in a FIFO queue. The mark: it has an entry in `visible` (FIFO: its visibility
+--                           timeout was changed)
 --   …:visible       list    visible messages, at most one entry each; entries of dead or hidden messages are skipped
 --   …:inflight      zset    sequence -> ms when its visibility timeout ends
---   …:delayed       zset    sequence -> ms when its delay ends
+--   …:delayed       zset    sequence -> ms when its delay ends (FIFO: ms when it was sent; a new DelaySeconds counts at once)
+--   …:groups        zset    FIFO: every group that has messages -> its turn, 2^52 while its first message is hidden
+--   …:group:<epoch>:<group> list  FIFO: every living message of the group in order, in flight too (groups.lua)
+--   …:windows       hash    digest -> until ms and what happened: sends and receives not to be repeated (windows.lua)
+--   …:window_order  list    until ms and digest of each, in order
 --   …:poison        zset    exhausted and visible -> ms since when
 --   …:arrived       zset    messages sent before they came here (dead letters) -> sent ms
 --   …:outbox        list    messages leaving for another slot: "number incarnation target record"
 --   …:inbox         hash    incarnation of a source -> number of its last message taken
 --   …:sources       set     names of queues that (once) named this one their dead-letter queue
 --   …:waiting       zset    process -> ms until which it has long polls here
+--   …:purged        list    epochs whose group lists are still to be unlinked, named in …:groups:<epoch>
 --   …:deleted       string  ms when a queue of this name was deleted
---   quest:queues    zset    the names of all queues       } of no queue's slot: a queue's function
---   quest:lease     string  "process ms": who does the background task, until when } never needs them
+--   quest:queues    zset    the names of all queues                                  } of no queue's slot:
+--   quest:remains   zset    the names of deleted queues with something in `purged`   } a queue's function
+--   quest:lease     string  "process ms": who does the background task, until when   } never needs them
 --
 -- A message is visible, delayed or in flight. Its place among these follows from the clock, not from who looked last:
 -- counts are HLEN(messages) minus what is in `inflight` and `delayed` with a time to come, right at every moment.
@@ -39,6 +48,8 @@
 
 local VERSION = 1 -- of this library: a questd replaces an older one and leaves a newer one alone
 local LAYOUT = 1 -- of the keys above
+local ENTRY = 6 -- arguments of each message that is sent: see quest_send
+local WORK_LIMIT = 500 -- what one receive does in vain: a dead entry is 1, a dead letter 40 and more
 local BYTES_LIMIT = 1000000 -- of messages that one call moves or expires: more would block Redis for too long
 
 -- The server's own clock in ms.
@@ -77,13 +88,15 @@ local function name_of(queue) return string.match(queue, '{(.*)}') end
 -- What the functions of messages need of a queue; `alarm` is nil when nothing is due.
 local function open(queue)
   local field = redis.call('HMGET', queue, 'version', 'incarnation', 'secret', 'sequence', 'alarm', 'DelaySeconds',
-    'VisibilityTimeout', 'MessageRetentionPeriod', 'deadLetterTarget', 'maxReceiveCount', 'redrive_stopped')
+    'VisibilityTimeout', 'MessageRetentionPeriod', 'deadLetterTarget', 'maxReceiveCount', 'redrive_stopped',
+    'FifoQueue', 'purges')
   if not field[1] then fail('QueueDoesNotExist') end
   local redrives = field[9] and not field[11]
   return {
     key = queue, version = field[1], incarnation = field[2], secret = field[3], sequence = tonumber(field[4]),
     alarm = tonumber(field[5]), delay_ms = field[6] * 1000, visibility_ms = field[7] * 1000,
     retention_ms = field[8] * 1000, target = redrives and field[9], max_receive_count = redrives and tonumber(field[10]),
+    fifo = field[12] == 'true', epoch = field[2] .. '.' .. (field[13] or '0'),
   }
 end
 
@@ -102,7 +115,8 @@ local function reach(queue)
   if clustered then
     redis.call('EXISTS', queue, queue .. ':messages', queue .. ':deliveries', queue .. ':visible', queue .. ':inflight',
       queue .. ':delayed', queue .. ':poison', queue .. ':arrived', queue .. ':outbox', queue .. ':inbox',
-      queue .. ':sources', queue .. ':waiting', queue .. ':deleted')
+      queue .. ':sources', queue .. ':waiting', queue .. ':deleted', queue .. ':groups', queue .. ':windows',
+      queue .. ':window_order', queue .. ':purged')
   end
 end
 
@@ -126,19 +140,39 @@ end
 
 local function sent_ms_of(record) return (struct.unpack('>I6', record)) end
 
--- A delivery: its receive count in this queue, when it was received first and last, 1 when it has an entry in visible.
-local function delivery_of(count, first_ms, received_ms, queued)
-  return struct.pack('>I4I6I6B', count, first_ms, received_ms, queued)
+-- What is stored of a message beside its body: a map under AWS's names.
+local function head_of(record)
+  local length, start = struct.unpack('>I4', record, 23)
+  return length > 0 and cmsgpack.unpack(string.sub(record, start, start + length - 1)) or {}
 end
 
--- The reverse: count, first_ms, received_ms, queued.
-local function parts_of_delivery(delivery) return struct.unpack('>I4I6I6B', delivery) end
+-- A MessageId as text.
+local UUID = '%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x'
 
--- Takes messages out of everything that holds them, apart from their entry in visible, which is dead from now on.
-local function remove(queue, sequences)
-  redis.call('HDEL', queue .. ':messages', unpack(sequences))
-  redis.call('HDEL', queue .. ':deliveries', unpack(sequences))
-  for _, key in ipairs({':inflight', ':delayed', ':arrived', ':poison'}) do
-    redis.call('ZREM', queue .. key, unpack(sequences))
+local function uuid_of(id) return string.format(UUID, string.byte(id, 1, 16)) end
+
+-- A delivery: its receive count in this queue, when it was received first and last, its mark (0 or 1), its group.
+local function delivery_of(count, first_ms, received_ms, mark, group)
+  return struct.pack('>I4I6I6B', count, first_ms, received_ms, mark) .. group
+end
+
+-- The reverse: count, first_ms, received_ms, mark, group.
+local function parts_of_delivery(delivery)
+  local count, first_ms, received_ms, mark, start = struct.unpack('>I4I6I6B', delivery)
+  return count, first_ms, received_ms, mark, string.sub(delivery, start)
+end
+
+-- Whether a message that was received `count` times in this queue has no tries left.
+local function is_exhausted(q, count) return q.target and count >= q.max_receive_count end
+
+-- Notes that messages have become visible with nothing left to try: the background task moves them when they are due.
+local function note_poison(q, t, sequences)
+  local poison = {}
+  for _, sequence in ipairs(sequences) do
+    poison[#poison + 1] = t
+    poison[#poison + 1] = sequence
   end
+  if #poison == 0 then return end
+  redis.call('ZADD', q.key .. ':poison', unpack(poison))
+  lower_alarm(q, t, t)
 end

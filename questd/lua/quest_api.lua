@@ -45,10 +45,6 @@ local function create_list(name, t)
   redis.pcall('SADD', key_of(dead) .. ':sources', name) -- refused in a Cluster
 end
 
-local UUID = '%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x'
-
-local function uuid_of(id) return string.format(UUID, string.byte(id, 1, 16)) end
-
 -- A MessageId (16 bytes, a version 4 UUID) from what only this queue knows.
 local function new_id(q)
   local hex = redis.sha1hex(string.format('%s id %d', q.secret, q.sequence + 1))
@@ -73,7 +69,7 @@ register('sendMessage', {}, function(keys, args)
   if not found then create_list(name, t) end
   local q = open(queue)
   local id = new_id(q)
-  send(q, t, {id, delay_ms, '', value}, 1)
+  standard_send(q, t, {id, delay_ms, '', value, '', ''}, 1)
   return uuid_of(id)
 end)
 
@@ -103,12 +99,12 @@ register('getMessage', {'allow-oom'}, function(keys, args)
   until #given > 0 or not more or rounds == ROUNDS
   for i, message in ipairs(given) do
     local sequence, record, tries = unpack(message)
-    local _, id, head, body = parts_of(record)
-    local before = head ~= '' and cmsgpack.unpack(head).ReceiveCount or 0
+    local _, id, _, body = parts_of(record)
+    local before = head_of(record).ReceiveCount or 0
     items[i] = {'uuid', uuid_of(id), 'value', body, 'tries', before + tries - 1,
       'in_flight', visibility_ms > 0 and 1 or 0, 'list', name, 'handle', handle_of(q, sequence, tries, t)}
   end
-  if #items > 0 then hand_on(queue) end
+  if #items > 0 then hand_on(q) end
   return items
 end)
 
@@ -125,6 +121,6 @@ register('deleteMessage', {'allow-oom'}, function(keys, args)
   local entry = spoken_of(q, {handle})[1]
   if not entry.latest or not is_hidden(queue, entry.sequence, now()) then fail('Message not in flight') end
 
-  remove(queue, {entry.sequence})
+  remove(q, {entry.sequence})
   return redis.status_reply('OK')
 end)

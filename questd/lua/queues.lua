@@ -12,6 +12,8 @@ local ATTRIBUTE = {deadLetterTarget = 'RedrivePolicy', maxReceiveCount = 'Redriv
 -- The registry is in a slot of its own: in a Cluster these fail and questd keeps it with calls of its own.
 local function enrol(queue) redis.pcall('ZADD', 'quest:queues', 0, name_of(queue)) end
 local function strike(queue) redis.pcall('ZREM', 'quest:queues', name_of(queue)) end
+local function leave_remains(queue) redis.pcall('ZADD', 'quest:remains', 0, name_of(queue)) end
+local function strike_remains(queue) redis.pcall('ZREM', 'quest:remains', name_of(queue)) end
 
 -- Makes a queue: `fields` are pairs of names and values, '' for none.
 local function create(queue, secret, t, fields)
@@ -58,9 +60,11 @@ register('quest_attributes', {'no-writes'}, function(keys)
   reach(queue) -- it reads several keys: in a half-moved slot some would look empty
   local fields = redis.call('HGETALL', queue)
   if #fields == 0 then fail('QueueDoesNotExist') end
-  local later = string.format('(%d', now())
-  local inflight = redis.call('ZCOUNT', queue .. ':inflight', later, '+inf')
-  local delayed = redis.call('ZCOUNT', queue .. ':delayed', later, '+inf')
+  local q = open(queue)
+  local t = now()
+  local inflight = redis.call('ZCOUNT', queue .. ':inflight', string.format('(%d', t), '+inf')
+  local delayed_since_ms = q.fifo and t - q.delay_ms or t
+  local delayed = redis.call('ZCOUNT', queue .. ':delayed', string.format('(%d', delayed_since_ms), '+inf')
   return {redis.call('HLEN', queue .. ':messages') - inflight - delayed, inflight, delayed, fields}
 end)
 
@@ -101,9 +105,11 @@ register('quest_set_attributes', {}, function(keys, args)
 end)
 
 -- Drops every message and what is known of them; the queue, its transfers and who waits for it stay.
-local function empty(queue)
+local function empty(q, t)
+  local queue = q.key
+  abandon(q, t)
   redis.call('UNLINK', queue .. ':messages', queue .. ':deliveries', queue .. ':visible', queue .. ':inflight',
-    queue .. ':delayed', queue .. ':poison', queue .. ':arrived')
+    queue .. ':delayed', queue .. ':poison', queue .. ':arrived', queue .. ':windows', queue .. ':window_order')
 end
 
 -- quest_purge: forget every message of a queue.
@@ -119,7 +125,8 @@ register('quest_purge', {'allow-oom'}, function(keys, args)
   if purged_ms and t < purged_ms + wait_ms then fail('PurgeQueueInProgress', name_of(queue)) end
   reach(queue)
 
-  empty(queue)
+  empty(q, t)
+  redis.call('HINCRBY', queue, 'purges', 1)
   redis.call('HSET', queue, 'purged_ms', t, 'oldest', q.sequence + 1)
   return 1
 end)
@@ -130,12 +137,14 @@ end)
 -- Fails QueueDoesNotExist
 register('quest_delete_queue', {'allow-oom'}, function(keys)
   local queue = keys[1]
-  open(queue)
+  local q = open(queue)
+  local t = now()
   reach(queue)
 
-  empty(queue)
+  empty(q, t)
   redis.call('UNLINK', queue, queue .. ':inbox', queue .. ':sources')
-  redis.call('SET', queue .. ':deleted', now(), 'PX', 60000) -- its time is the rule; PX only tidies up
+  redis.call('SET', queue .. ':deleted', t, 'PX', 60000) -- its time is the rule; PX only tidies up
+  if redis.call('EXISTS', queue .. ':purged') == 1 then leave_remains(queue) end
   strike(queue)
   wake_all(queue)
   return 1

@@ -4,25 +4,33 @@
 -- (at least the time in ms), and the target takes only numbers above the last one of a source: a repeated *in* is
 -- harmless, and order is kept.
 
-local function is_exhausted(q, count) return q.target and count >= q.max_receive_count end
-
--- Puts a message that comes from elsewhere at the back of a queue.
+-- Puts a message that comes from elsewhere at the back of a queue, or of its group. In a FIFO queue its retention period
+-- begins anew (contract 7.5), and no deduplication may swallow it.
 local function arrive(q, t, record)
   local queue = q.key
   local sequence = redis.call('HINCRBY', queue, 'sequence', 1)
-  local sent_ms = sent_ms_of(record)
-  redis.call('HSET', queue .. ':messages', sequence, record)
-  redis.call('RPUSH', queue .. ':visible', sequence)
-  redis.call('ZADD', queue .. ':arrived', sent_ms, sequence)
+  local sent_ms, id, _, body = parts_of(record)
+  if q.fifo then
+    local head = head_of(record)
+    head.SentTimestamp = head.SentTimestamp or sent_ms
+    head.MessageDeduplicationId = uuid_of(id)
+    sent_ms = t
+    redis.call('HSET', queue .. ':messages', sequence, record_of(t, id, cmsgpack.pack(head), body))
+    join(q, t, head.MessageGroupId, {sequence})
+  else
+    redis.call('HSET', queue .. ':messages', sequence, record)
+    redis.call('RPUSH', queue .. ':visible', sequence)
+    redis.call('ZADD', queue .. ':arrived', sent_ms, sequence)
+    wake(queue)
+  end
   lower_alarm(q, t, sent_ms + q.retention_ms)
-  wake(queue)
 end
 
 -- The record of a message as it leaves: with what it has been through.
 local function leaving(queue, record, delivery)
-  local sent_ms, id, head, body = parts_of(record)
+  local sent_ms, id, _, body = parts_of(record)
+  local head = head_of(record)
   local count, first_ms = parts_of_delivery(delivery)
-  head = head ~= '' and cmsgpack.unpack(head) or {}
   head.ReceiveCount = (head.ReceiveCount or 0) + count
   head.FirstReceive_ms = head.FirstReceive_ms or first_ms
   head.DeadLetterQueueSource = name_of(queue)
@@ -43,13 +51,14 @@ local function target_of(q)
   return q.opened_target
 end
 
--- Moves a message to its dead-letter queue. False when that queue is gone: then the message stays where it is.
+-- Moves a message to its dead-letter queue. False when that queue is gone: then the message stays where it is. Returns
+-- the groups to be refreshed.
 local function dead_letter(q, t, sequence, record, delivery)
   local target = target_of(q)
   if target == 'gone' then return false end
   local left = leaving(q.key, record, delivery)
 
-  remove(q.key, {sequence})
+  local groups = remove(q, {sequence})
   if target ~= 'elsewhere' then
     arrive(target, t, left)
   else
@@ -58,19 +67,14 @@ local function dead_letter(q, t, sequence, record, delivery)
     redis.call('RPUSH', q.key .. ':outbox', string.format('%d %s %s ', number, q.incarnation, q.target) .. left)
     lower_alarm(q, t, t)
   end
-  return true
+  return groups
 end
 
--- Notes that messages have become visible with nothing left to try: the background task moves them when they are due.
-local function note_poison(q, t, sequences)
-  local poison = {}
-  for _, sequence in ipairs(sequences) do
-    poison[#poison + 1] = t
-    poison[#poison + 1] = sequence
-  end
-  if #poison == 0 then return end
-  redis.call('ZADD', q.key .. ':poison', unpack(poison))
-  lower_alarm(q, t, t)
+-- Whether a message could be dead-lettered now: visible, and the first of its group.
+local function is_movable(q, t, sequence, delivery)
+  local count, _, _, _, group = parts_of_delivery(delivery)
+  return is_exhausted(q, count) and not is_hidden(q.key, sequence, t)
+    and not (q.fifo and redis.call('LINDEX', list_of(q, group), 0) ~= sequence)
 end
 
 -- Moves what has been visible and exhausted for `after_ms` ('never': leave it to the next receive), at most
@@ -85,14 +89,13 @@ local function move_poison(q, t, after_ms, limit)
   local bytes = 0
   for _, sequence in ipairs(due) do
     if bytes >= BYTES_LIMIT then return end
+    redis.call('ZREM', poison, sequence)
     local delivery = redis.call('HGET', q.key .. ':deliveries', sequence)
-    local hidden = redis.call('ZSCORE', q.key .. ':inflight', sequence)
-    if delivery and not (hidden and tonumber(hidden) > t) and is_exhausted(q, (parts_of_delivery(delivery))) then
+    if delivery and is_movable(q, t, sequence, delivery) then
       local record = redis.call('HGET', q.key .. ':messages', sequence)
-      dead_letter(q, t, sequence, record, delivery)
+      refresh_all(q, t, dead_letter(q, t, sequence, record, delivery) or {})
       bytes = bytes + #record
     end
-    redis.call('ZREM', poison, sequence)
   end
 end
 

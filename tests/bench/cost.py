@@ -46,7 +46,7 @@ class Meter:
 
 
 def _flat(count: int, delay_ms: int | str, body: str = BODY) -> list[str | int | bytes]:
-    return [part for _ in range(count) for part in (b"." * 16, delay_ms, b"", body)]
+    return [part for _ in range(count) for part in (b"." * 16, delay_ms, b"", body, b"", b"")]
 
 
 def fill(
@@ -74,7 +74,7 @@ def take(quest: Quest, count: int, visibility_ms: int) -> None:
     for start in range(0, count, TOGETHER * 100):
         with quest.redis.pipeline(transaction=False) as pipeline:
             for _ in range(start, min(start + TOGETHER * 100, count), TOGETHER):
-                pipeline.fcall("quest_receive", 1, "quest:{orders}", version, TOGETHER, visibility_ms, "", "", 0, 0)
+                pipeline.fcall("quest_receive", 1, "quest:{orders}", version, TOGETHER, visibility_ms, "", 10**6, "", "", 0, 0)
             pipeline.execute()
 
 

@@ -8,8 +8,8 @@ WRITING: dict[str, list[Any]] = {
     "quest_purge": [0],
     "quest_delete_queue": [],
     "quest_add_source": ["other"],
-    "quest_send": ["{version}", "0123456789abcdef", "", "", "body"],
-    "quest_receive": ["{version}", 1, 20, "", "p1", 0, 0],
+    "quest_send": ["{version}", "0123456789abcdef", "", "", "body", "", ""],
+    "quest_receive": ["{version}", 1, 20, "", 120_000, "", "p1", 0, 0],
     "quest_delete": ["{version}", "{handle}"],
     "quest_change_visibility": ["{version}", "{handle}", 0],
     "quest_give_back": ["{handle}"],
@@ -29,7 +29,7 @@ READING: dict[str, list[Any]] = {
 }
 OF_THE_LEASE = {"quest_lease", "quest_holder"}
 QUEST = {"sendMessage", "getMessage", "deleteMessage"}
-WITHOUT_QUEUE = {"quest_alarm", "quest_outbox", "quest_ack", "quest_pass", "quest_create"}
+WITHOUT_QUEUE = {"quest_alarm", "quest_outbox", "quest_ack", "quest_create"}
 """Functions for which a queue that does not exist is no mistake."""
 
 WHEN_FULL = {

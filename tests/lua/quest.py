@@ -149,9 +149,23 @@ class Quest:
         """Call a function that wants to know the queue's version."""
         return self.call(function, queue, self.field(queue, "version") or "", *arguments)
 
+    def send_fifo(self, group: str, *messages: str, queue: str = "orders.fifo") -> list[tuple[int, str]]:
+        """Send messages of a group; each is its body, which is also its deduplication id, or "id:body".
+
+        Sequence and the beginning of the MessageId of each.
+        """
+        entries: list[bytes | str] = []
+        for message in messages:
+            deduplication_id, _, body = message.rpartition(":")
+            digest = sha1((deduplication_id or body).encode(), usedforsecurity=False).digest()
+            head = {"MessageGroupId": group, "MessageDeduplicationId": deduplication_id or body}
+            entries += [_id(body), "", msgpack.packb(head), body, group, digest]
+        reply = self.ask("quest_send", queue, *entries)
+        return [(reply[i], reply[i + 1].decode().rstrip(".")) for i in range(0, len(reply), 2)]
+
     def send(self, *bodies: str, queue: str = "orders", delay_ms: int | str = "", head: bytes = b"") -> int:
         """Send messages whose ids begin with their bodies; the sequence of the last one."""
-        entries = [part for body in bodies for part in (body.encode()[:16].ljust(16, b"."), delay_ms, head, body)]
+        entries = [part for body in bodies for part in (_id(body), delay_ms, head, body, "", "")]
         return int(self.ask("quest_send", queue, *entries)[0])
 
     def poll(
@@ -162,15 +176,18 @@ class Quest:
         queue: str = "orders",
         process: str = "",
         wait_ms: int = 0,
+        attempt: str = "",
     ) -> Any:
         """Receive, waiting as `process` when there is nothing; the reply as it is."""
-        return self.ask("quest_receive", queue, most, visibility_ms, "", process, wait_ms, 0)
+        return self.ask("quest_receive", queue, most, visibility_ms, "", 120_000, attempt, process, wait_ms, 0)
 
-    def receive(self, most: int = 10, visibility_ms: int | str = VT, *, queue: str = "orders") -> list[Message]:
+    def receive(
+        self, most: int = 10, visibility_ms: int | str = VT, *, queue: str = "orders", attempt: str = ""
+    ) -> list[Message]:
         """Receive, and ask again while there is more to look at."""
-        reply = self.poll(most, visibility_ms, queue=queue)
+        reply = self.poll(most, visibility_ms, queue=queue, attempt=attempt)
         while len(reply) == 2 and reply[1]:
-            reply = self.poll(most, visibility_ms, queue=queue)
+            reply = self.poll(most, visibility_ms, queue=queue, attempt=attempt)
         return [Message(reply[i].decode(), *reply[i + 1 : i + 4]) for i in range(2, len(reply), 4)]
 
     def bodies(self, most: int = 10, visibility_ms: int | str = VT, *, queue: str = "orders") -> list[str]:
@@ -218,6 +235,10 @@ class Quest:
             yield ear
         finally:
             ear.close()
+
+
+def _id(body: str) -> bytes:
+    return body.encode()[:16].ljust(16, b".")
 
 
 def _handle(message: Message | str) -> str:

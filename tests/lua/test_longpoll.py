@@ -129,9 +129,9 @@ def test_others_of_the_process_still_wait(quest: Quest) -> None:
     quest.create()
     quest.send("a", "b")
     with quest.listening("quest:wake:p1") as ear:
-        quest.ask("quest_receive", "orders", 1, VT, "", "p1", 1000, LONG_MS)
+        quest.ask("quest_receive", "orders", 1, VT, "", 9, "", "p1", 1000, LONG_MS)
         assert ear.heard() == [WOKEN]  # for b
-        quest.ask("quest_receive", "orders", 1, VT, "", "p1", 1000, LONG_MS)
+        quest.ask("quest_receive", "orders", 1, VT, "", 9, "", "p1", 1000, LONG_MS)
         assert _waiting(quest) == ["p1"]
         quest.send("c")
         assert ear.heard() == [WOKEN]

@@ -46,7 +46,7 @@ def test_delay(quest: Quest) -> None:
 def test_batch_of_several_delays(quest: Quest) -> None:
     """Each message of a batch has its own delay."""
     quest.create()
-    entries = [part for delay in (0, 20, 10) for part in (b"." * 16, delay, "", str(delay))]
+    entries = [part for delay in (0, 20, 10) for part in (b"." * 16, delay, "", str(delay), "", "")]
     quest.ask("quest_send", "orders", *entries)
     assert quest.counts() == (1, 0, 2)
     assert quest.alarm() == 10
@@ -128,10 +128,10 @@ def test_not_after(quest: Quest) -> None:
     quest.create()
     quest.send("a")
     now_ms = quest.poll(1, 0)[0]
-    late = quest.ask("quest_receive", "orders", 1, VT, now_ms - 1000, "p1", 0, 0)
+    late = quest.ask("quest_receive", "orders", 1, VT, now_ms - 1000, 9, "", "p1", 0, 0)
     assert late[1:] == [1]
     assert quest.counts() == (1, 0, 0)
-    assert len(quest.ask("quest_receive", "orders", 1, VT, now_ms + 60_000, "", 0, 0)) == 6
+    assert len(quest.ask("quest_receive", "orders", 1, VT, now_ms + 60_000, 9, "", "", 0, 0)) == 6
 
 
 def test_too_many_in_flight(default: Quest) -> None:

@@ -109,14 +109,14 @@ def test_mistake_of_ours_shows_its_line(quest: Quest) -> None:
     """A mistake in the library itself names the line it is in."""
     quest.create()
     with pytest.raises(redis.ResponseError, match=r"user_function:\d+"):
-        quest.ask("quest_receive", "orders", "not a number", 20, "", "", 0, 0)
+        quest.ask("quest_receive", "orders", "not a number", 20, "", 9, "", "", 0, 0)
 
 
 def test_record_is_binary_safe(quest: Quest) -> None:
     """Head and body are kept byte for byte, with the time of sending."""
     quest.create()
     body = bytes(range(256))
-    quest.ask("quest_send", "orders", b"\0" * 16, "", b"\x81\xa1k\xa1v", body)
+    quest.ask("quest_send", "orders", b"\0" * 16, "", b"\x81\xa1k\xa1v", body, "", "")
     [message] = quest.receive()
     assert message.record == START_MS.to_bytes(6) + b"\0" * 16 + b"\0\0\0\5" + b"\x81\xa1k\xa1v" + body
     assert message.head == {"k": "v"}

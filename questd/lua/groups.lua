@@ -1,0 +1,132 @@
+-- Groups of a FIFO queue. A group's list holds every living message of it in order, the ones in flight too; a receive
+-- takes its visible prefix, up to the first message that is hidden or delayed. There is no other lock, and a message
+-- that times out is back in its place by doing nothing. Whatever may have changed a group's first message ends with
+-- refresh(), which gives the group its turn.
+
+local HIDDEN = 2 ^ 52 -- the turn of a group whose first message is hidden: above every other
+
+local function list_of(q, group) return q.key .. ':group:' .. q.epoch .. ':' .. group end
+
+local function is_hidden(queue, sequence, t)
+  local until_ms = redis.call('ZSCORE', queue .. ':inflight', sequence)
+  return until_ms and tonumber(until_ms) > t
+end
+
+-- FIFO: a delay ends where the queue's DelaySeconds of now says, so `delayed` holds when messages were sent.
+local function is_delayed(q, sequence, t)
+  local sent_ms = redis.call('ZSCORE', q.key .. ':delayed', sequence)
+  return sent_ms and tonumber(sent_ms) + q.delay_ms > t
+end
+
+-- Looks at the first message of a group and gives the group its turn. `place` is 'back' when the group was served, so
+-- that it waits behind the others; 'front' when a receive of it was undone. A group released goes to the back.
+local function refresh(q, t, group, place)
+  local groups = q.key .. ':groups'
+  local first = redis.call('LINDEX', list_of(q, group), 0)
+  if not first then
+    redis.call('ZREM', groups, group)
+    return
+  end
+  local turn = tonumber(redis.call('ZSCORE', groups, group) or HIDDEN)
+  if is_hidden(q.key, first, t) or is_delayed(q, first, t) then
+    redis.call('ZADD', groups, HIDDEN, group)
+    return
+  end
+  if place == 'front' then
+    turn = tonumber(redis.call('ZRANGE', groups, 0, 0, 'WITHSCORES')[2] or 0)
+    redis.call('ZADD', groups, turn == HIDDEN and 0 or turn - 1, group)
+    wake(q.key)
+  elseif place == 'back' or turn == HIDDEN then
+    redis.call('ZADD', groups, redis.call('HINCRBY', q.key, 'turn', 1), group)
+    if place ~= 'back' then wake(q.key) end
+  end
+  local delivery = redis.call('HGET', q.key .. ':deliveries', first)
+  if delivery and is_exhausted(q, (parts_of_delivery(delivery))) then note_poison(q, t, {first}) end
+end
+
+-- Adds messages at the back of a group.
+local function join(q, t, group, sequences)
+  local length = redis.call('RPUSH', list_of(q, group), unpack(sequences))
+  if length == #sequences then refresh(q, t, group) end
+end
+
+-- Refreshes each of `groups` (group -> true).
+local function refresh_all(q, t, groups)
+  for group in pairs(groups) do refresh(q, t, group) end
+end
+
+-- The groups of deliveries, as a set.
+local function groups_of(deliveries)
+  local groups = {}
+  for _, delivery in ipairs(deliveries) do
+    if delivery then
+      local _, _, _, _, group = parts_of_delivery(delivery)
+      groups[group] = true
+    end
+  end
+  return groups
+end
+
+-- Takes messages off the lists of their groups; returns these groups, to be refreshed.
+local function leave(q, sequences)
+  local groups = {}
+  for i, delivery in ipairs(redis.call('HMGET', q.key .. ':deliveries', unpack(sequences))) do
+    local record = not delivery and redis.call('HGET', q.key .. ':messages', sequences[i])
+    local group = nil
+    if delivery then
+      group = select(5, parts_of_delivery(delivery))
+    elseif record then
+      group = head_of(record).MessageGroupId
+    end
+    if group then
+      redis.call('LREM', list_of(q, group), 1, sequences[i])
+      groups[group] = true
+    end
+  end
+  return groups
+end
+
+-- Takes messages out of everything that holds them; what they leave in `visible` is dead from now on. Returns the groups
+-- to be refreshed.
+local function remove(q, sequences)
+  local queue, groups = q.key, {}
+  if q.fifo then groups = leave(q, sequences) end
+  redis.call('HDEL', queue .. ':messages', unpack(sequences))
+  redis.call('HDEL', queue .. ':deliveries', unpack(sequences))
+  for _, key in ipairs({':inflight', ':delayed', ':arrived', ':poison'}) do
+    redis.call('ZREM', queue .. key, unpack(sequences))
+  end
+  return groups
+end
+
+-- Whether there is something to receive, as far as that is known without looking at the clock.
+local function has_visible(q)
+  if not q.fifo then return redis.call('LLEN', q.key .. ':visible') > 0 end
+  local turn = redis.call('ZRANGE', q.key .. ':groups', 0, 0, 'WITHSCORES')[2]
+  return turn and tonumber(turn) < HIDDEN
+end
+
+-- Wakes one more process when there is something left to receive.
+local function hand_on(q)
+  if has_visible(q) then wake(q.key) end
+end
+
+-- Leaves every group at once: their lists are many, and the background task unlinks them.
+local function abandon(q, t)
+  if redis.call('EXISTS', q.key .. ':groups') == 0 then return end
+  redis.call('RENAME', q.key .. ':groups', q.key .. ':groups:' .. q.epoch)
+  redis.call('RPUSH', q.key .. ':purged', q.epoch)
+  lower_alarm(q, t, t)
+end
+
+-- Unlinks up to `limit` lists of groups that a purge or DeleteQueue left. Returns whether there are more.
+local function unlink_abandoned(queue, limit)
+  local epoch = redis.call('LINDEX', queue .. ':purged', 0)
+  if not epoch then return false end
+  local names = redis.call('ZPOPMIN', queue .. ':groups:' .. epoch, limit)
+  local lists = {}
+  for i = 1, #names, 2 do lists[#lists + 1] = queue .. ':group:' .. epoch .. ':' .. names[i] end
+  if #lists > 0 then redis.call('UNLINK', unpack(lists)) end
+  if #lists < limit then redis.call('LPOP', queue .. ':purged') end
+  return redis.call('EXISTS', queue .. ':purged') == 1
+end

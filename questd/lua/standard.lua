@@ -1,0 +1,101 @@
+-- Messages of a standard queue: stored in the list of visible ones, taken off its head. Entries of messages that are gone
+-- or hidden are dropped on the way.
+
+local TOGETHER = 10 -- entries of `visible` that a receive takes at once
+
+-- Drops the dead entries at the head of `visible`, at most `limit`; without messages it drops them all at once, which
+-- is no work. Returns how many.
+local function drop_dead(queue, limit)
+  if redis.call('HLEN', queue .. ':messages') == 0 then
+    redis.call('UNLINK', queue .. ':visible')
+    return 0
+  end
+  local dead = 0
+  for _, sequence in ipairs(redis.call('LRANGE', queue .. ':visible', 0, limit - 1)) do
+    if redis.call('HEXISTS', queue .. ':messages', sequence) == 1 then break end
+    dead = dead + 1
+  end
+  if dead > 0 then redis.call('LTRIM', queue .. ':visible', dead, -1) end
+  return dead
+end
+
+-- Stores new messages: see quest_send for `entries`. Returns the sequence of the last one.
+local function standard_send(q, t, entries, first)
+  local queue = q.key
+  local count = (#entries - first + 1) / ENTRY
+  if count == 0 then return q.sequence end
+  local last = redis.call('HINCRBY', queue, 'sequence', count)
+  local records, visible, delayed, due = {}, {}, {}, t + q.retention_ms
+  for i = 1, count do
+    local id, delay_ms, head, body = unpack(entries, first + ENTRY * (i - 1), first + ENTRY * i - 1)
+    local sequence = last - count + i
+    records[2 * i - 1], records[2 * i] = sequence, record_of(t, id, head, body)
+    local ready_ms = t + (tonumber(delay_ms) or q.delay_ms)
+    if ready_ms > t then
+      delayed[#delayed + 1] = ready_ms
+      delayed[#delayed + 1] = sequence
+      due = math.min(due, ready_ms)
+    else
+      visible[#visible + 1] = sequence
+    end
+  end
+  redis.call('HSET', queue .. ':messages', unpack(records))
+  if #delayed > 0 then redis.call('ZADD', queue .. ':delayed', unpack(delayed)) end
+  lower_alarm(q, t, due)
+  if #visible > 0 then
+    redis.call('RPUSH', queue .. ':visible', unpack(visible))
+    wake(queue)
+  end
+  return last
+end
+
+-- Takes entries off `visible` until it has found `max` messages to hand out. Returns a list of {sequence, record, receive
+-- count so far, first ms or nil}, and whether it stopped for its work limit with entries left to look at.
+local function take(q, t, max)
+  local queue, taken, work = q.key, {}, 0
+  while #taken < max and work < WORK_LIMIT do
+    local sequences = redis.call('LPOP', queue .. ':visible', math.min(max - #taken, TOGETHER))
+    if not sequences then return taken, false end
+    local records = redis.call('HMGET', queue .. ':messages', unpack(sequences))
+    local deliveries = redis.call('HMGET', queue .. ':deliveries', unpack(sequences))
+    local dead = 0
+    for i, sequence in ipairs(sequences) do
+      local record, delivery, count, first_ms, received_ms = records[i], deliveries[i], 0, nil, nil
+      if delivery then count, first_ms, received_ms = parts_of_delivery(delivery) end
+      if not record then
+        dead = dead + 1
+      elseif delivery and is_hidden(queue, sequence, t) then
+        redis.call('HSET', queue .. ':deliveries', sequence, delivery_of(count, first_ms, received_ms, 0, ''))
+        work = work + 10
+      elseif sent_ms_of(record) + q.retention_ms <= t then
+        remove(q, {sequence})
+        work = work + 10
+      elseif is_exhausted(q, count) and dead_letter(q, t, sequence, record, delivery) then
+        work = work + 40 + #record * WORK_LIMIT / BYTES_LIMIT
+      else
+        taken[#taken + 1] = {sequence, record, count, first_ms}
+      end
+    end
+    work = work + dead
+    if dead == #sequences then work = work + drop_dead(queue, WORK_LIMIT) end
+  end
+  return taken, #taken < max
+end
+
+-- Hands out up to `max` visible messages, hidden for `visibility_ms`. Returns what it gave, and whether there may be more
+-- although it gave fewer.
+local function standard_receive(q, t, max, visibility_ms)
+  local given, more = take(q, t, max)
+  if #given == 0 then return given, more end
+  hand_out(q, t, given, visibility_ms, visibility_ms == 0 and 1 or 0, '')
+  if visibility_ms == 0 then -- pushed back only now, or one call would give a message twice
+    local again, exhausted = {}, {}
+    for i, message in ipairs(given) do
+      again[i] = message[1]
+      if is_exhausted(q, message[3]) then exhausted[#exhausted + 1] = message[1] end
+    end
+    redis.call('RPUSH', q.key .. ':visible', unpack(again))
+    note_poison(q, t, exhausted)
+  end
+  return given, more
+end
