@@ -74,7 +74,9 @@ def take(quest: Quest, count: int, visibility_ms: int) -> None:
     for start in range(0, count, TOGETHER * 100):
         with quest.redis.pipeline(transaction=False) as pipeline:
             for _ in range(start, min(start + TOGETHER * 100, count), TOGETHER):
-                pipeline.fcall("quest_receive", 1, "quest:{orders}", version, TOGETHER, visibility_ms, "", 10**6, "", "", 0, 0)
+                pipeline.fcall(
+                    "quest_receive", 1, "quest:{orders}", version, TOGETHER, visibility_ms, "", 10**6, "", "", 0, 0
+                )
             pipeline.execute()
 
 

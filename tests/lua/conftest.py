@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import pytest
 import redis
 
-from tests.lua.quest import Quest
+from tests.lua.quest import FIFO, Quest
 from tests.servers import BINARIES, DEFAULT, RedisServer, free_port, running
 
 CLUSTER = "cluster"
@@ -81,3 +81,10 @@ def cluster(start: Start) -> Quest:
 def default(start: Start) -> Quest:
     """Give the library on one empty server, for tests that take long."""
     return start(next(name for name, path in BINARIES.items() if path == DEFAULT))
+
+
+@pytest.fixture
+def fifo(quest: Quest) -> Quest:
+    """Make a FIFO queue in an empty Redis."""
+    quest.create(FIFO, FifoQueue="true")
+    return quest

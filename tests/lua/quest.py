@@ -19,6 +19,9 @@ START_MS = 1_800_000_000_000
 VT = 20
 """The visibility timeout of a receive that does not say another, ms."""
 
+FIFO = "orders.fifo"
+"""The FIFO queue of the tests that need one."""
+
 RECORD = struct.Struct(">6s16sI")
 
 
@@ -149,7 +152,7 @@ class Quest:
         """Call a function that wants to know the queue's version."""
         return self.call(function, queue, self.field(queue, "version") or "", *arguments)
 
-    def send_fifo(self, group: str, *messages: str, queue: str = "orders.fifo") -> list[tuple[int, str]]:
+    def send_fifo(self, group: str, *messages: str, queue: str = FIFO) -> list[tuple[int, str]]:
         """Send messages of a group; each is its body, which is also its deduplication id, or "id:body".
 
         Sequence and the beginning of the MessageId of each.
@@ -193,6 +196,14 @@ class Quest:
     def bodies(self, most: int = 10, visibility_ms: int | str = VT, *, queue: str = "orders") -> list[str]:
         """Receive; the bodies."""
         return [message.body for message in self.receive(most, visibility_ms, queue=queue)]
+
+    def receive_fifo(self, most: int = 10, visibility_ms: int | str = VT, *, attempt: str = "") -> list[Message]:
+        """Receive from the FIFO queue."""
+        return self.receive(most, visibility_ms, queue=FIFO, attempt=attempt)
+
+    def bodies_fifo(self, most: int = 10, visibility_ms: int | str = VT) -> list[str]:
+        """Receive from the FIFO queue; the bodies."""
+        return self.bodies(most, visibility_ms, queue=FIFO)
 
     def delete(self, *messages: Message | str, queue: str = "orders") -> list[str]:
         """Delete by handles; what became of each."""

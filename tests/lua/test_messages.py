@@ -1,81 +1,10 @@
-"""messages.lua: messages are sent, received, deleted, hidden and shown again, and given back."""
+"""messages.lua: messages are received at most as many as may be, deleted, changed, and given back."""
 
 import time
-from typing import Any
 
 import pytest
 
 from tests.lua.quest import START_MS, VT, Quest, failing
-
-
-def test_send(quest: Quest) -> None:
-    """Messages sent are visible at once, in the order sent, with what was stored of them."""
-    quest.create()
-    assert quest.send("a") == 1
-    quest.advance(5)
-    assert quest.send("b", "c", head=b"\x81\xa1k\xa1v") == 3
-    a, b, _ = messages = quest.receive()
-    assert [message.body for message in messages] == ["a", "b", "c"]
-    assert (a.sent_ms, a.id, a.head) == (START_MS, b"a" + b"." * 15, {})
-    assert (b.sent_ms, b.head) == (START_MS + 5, {"k": "v"})
-
-
-def test_send_nothing(quest: Quest) -> None:
-    """A send without messages only checks the version."""
-    quest.create()
-    quest.send("a")
-    assert quest.send() == 1
-    assert quest.counts() == (1, 0, 0)
-
-
-def test_delay(quest: Quest) -> None:
-    """A delayed message is visible when its delay is over, not a ms earlier."""
-    quest.create(DelaySeconds=1)
-    quest.send("own", delay_ms=30)
-    quest.send("the queue's")
-    quest.advance(29)
-    assert quest.bodies() == []
-    quest.advance(1)
-    assert quest.bodies() == ["own"]
-    quest.advance(969)
-    assert quest.bodies(10, 5000) == ["own"]
-    quest.advance(1)
-    assert quest.bodies(10, 5000) == ["the queue's"]
-
-
-def test_batch_of_several_delays(quest: Quest) -> None:
-    """Each message of a batch has its own delay."""
-    quest.create()
-    entries = [part for delay in (0, 20, 10) for part in (b"." * 16, delay, "", str(delay), "", "")]
-    quest.ask("quest_send", "orders", *entries)
-    assert quest.counts() == (1, 0, 2)
-    assert quest.alarm() == 10
-    quest.advance(10)
-    assert quest.counts() == (2, 0, 1)
-    assert quest.bodies() == ["0", "10"]
-
-
-def test_receive_hides(quest: Quest) -> None:
-    """A received message is hidden until its timeout is over, then it comes again with a count and its first time."""
-    quest.create()
-    quest.send("a")
-    quest.advance(7)
-    [first] = quest.receive()
-    assert (first.count, first.first_ms) == (1, START_MS + 7)
-    quest.advance(VT - 1)
-    assert quest.receive() == []
-    quest.advance(1)
-    [second] = quest.receive()
-    assert (second.count, second.first_ms) == (2, START_MS + 7)
-    assert (second.record, second.handle == first.handle) == (first.record, False)
-
-
-def test_receive_takes_at_most(quest: Quest) -> None:
-    """A receive hands out as many as asked for, and fewer only when there are no more."""
-    quest.create()
-    quest.send("a", "b", "c")
-    assert quest.bodies(2) == ["a", "b"]
-    assert quest.bodies(2) == ["c"]
 
 
 def test_reply_of_an_empty_receive(quest: Quest) -> None:
@@ -84,43 +13,6 @@ def test_reply_of_an_empty_receive(quest: Quest) -> None:
     server_ms, more = quest.poll()
     assert abs(server_ms - time.time() * 1000) < 5000
     assert more == 0
-
-
-def test_visibility_0_gives_a_message_once_a_call(quest: Quest) -> None:
-    """A receive with timeout 0 gives each message once, and leaves it visible and counted."""
-    quest.create()
-    quest.send("a", "b")
-    assert quest.bodies(10, 0) == ["a", "b"]
-    assert quest.counts() == (2, 0, 0)
-    assert [(message.body, message.count) for message in quest.receive(10, 0)] == [("a", 2), ("b", 2)]
-    assert quest.entries() == 2
-
-
-def test_hide_and_show_leaves_one_entry(quest: Quest) -> None:
-    """A message that is hidden and shown a thousand times has one entry in the list of visible ones."""
-    quest.create()
-    quest.send("a")
-    [held] = quest.receive()
-    for _ in range(1000):
-        quest.change(held, 5)
-        quest.change(held, 0)
-    assert quest.entries() == 1
-    assert quest.counts() == (1, 0, 0)
-    assert len(quest.receive(10)) == 1
-
-
-def test_hidden_again_while_listed(quest: Quest) -> None:
-    """An entry of a message that was hidden again is dropped, and the message comes back once when it is shown."""
-    quest.create()
-    quest.send("a", "b")
-    [held] = quest.receive(1, 5)
-    quest.advance(5)
-    assert quest.bodies(1, 100) == ["b"]
-    quest.change(held, 5)
-    assert quest.bodies() == []
-    assert quest.entries() == 0
-    quest.advance(5)
-    assert quest.bodies() == ["a"]
 
 
 def test_not_after(quest: Quest) -> None:
@@ -188,31 +80,6 @@ def test_change_visibility(quest: Quest) -> None:
     assert quest.receive() == []
     quest.advance(1)
     assert quest.bodies() == ["a"]
-
-
-def test_change_visibility_to_0(quest: Quest) -> None:
-    """Timeout 0 shows a message at once."""
-    quest.create()
-    quest.send("a")
-    [held] = quest.receive()
-    assert quest.change(held, 0) == "OK"
-    assert quest.counts() == (1, 0, 0)
-    assert quest.receive(1)[0].count == 2
-
-
-def test_change_visibility_of_what_timed_out(quest: Quest) -> None:
-    """A message that timed out and was not received again is hidden for the new time (contract 2.13)."""
-    quest.create()
-    quest.send("a", "b")
-    a, b = quest.receive()
-    quest.advance(VT)
-    quest.change(a, VT)
-    quest.tick()
-    quest.change(b, VT)
-    assert quest.counts() == (0, 2, 0)
-    assert quest.receive() == []
-    quest.advance(VT)
-    assert sorted(quest.bodies()) == ["a", "b"]
 
 
 def test_change_visibility_batch(quest: Quest) -> None:
@@ -307,38 +174,3 @@ def test_give_back_too_late(quest: Quest) -> None:
     quest.receive()
     assert quest.give_back(a, b, "no handle") == 0
     assert quest.counts() == (0, 1, 0)
-
-
-def test_expired_message_is_not_received(quest: Quest) -> None:
-    """A receive skips what is past its retention period, also before the background task removed it, and removes it."""
-    quest.create(MessageRetentionPeriod=60)
-    quest.send("old")
-    quest.advance(59_999)
-    quest.send("new")
-    quest.advance(1)
-    assert quest.bodies() == ["new"]
-    assert quest.counts() == (0, 1, 0)
-
-
-def test_more(quest: Quest) -> None:
-    """A receive that stops at its work limit among dead entries says so, and asking again reaches the living message."""
-    quest.create()
-    dead = [f"d{number}" for number in range(1250)]
-    quest.redis.rpush("quest:{orders}:visible", *dead)
-    quest.send("alive")
-    replies: list[Any] = []
-    while not replies or (len(replies[-1]) == 2 and replies[-1][1] == 1):
-        replies.append(quest.poll())
-    assert 2 <= len(replies) <= 4
-    assert len(replies[-1]) == 6
-    assert quest.entries() == 0
-
-
-def test_more_does_not_wait(quest: Quest) -> None:
-    """A receive that is to ask again is not registered as waiting."""
-    quest.create()
-    quest.send("living")
-    quest.receive(1, 60_000)
-    quest.redis.rpush("quest:{orders}:visible", *[f"d{number}" for number in range(1250)])
-    assert quest.poll(process="p1", wait_ms=1000)[1] == 1
-    assert quest.redis.exists("quest:{orders}:waiting") == 0

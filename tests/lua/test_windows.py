@@ -1,0 +1,60 @@
+"""windows.lua: what was sent or received within five minutes is not done twice."""
+
+import pytest
+
+from tests.lua.quest import FIFO, VT, Quest, failing
+
+KEY = "quest:{orders.fifo}"
+
+
+def test_repeated_send(fifo: Quest) -> None:
+    """A deduplication id counts once in five minutes, also after its message is gone; the reply names the original."""
+    assert fifo.send_fifo("g", "same:a") == [(1, "a")]
+    assert fifo.send_fifo("g2", "same:b", "other:c") == [(1, "a"), (2, "c")]
+    fifo.delete(*fifo.receive_fifo(), queue=FIFO)
+    fifo.advance(299_999)
+    assert fifo.send_fifo("g", "same:d") == [(1, "a")]
+    assert fifo.bodies_fifo() == []
+    fifo.advance(1)
+    assert fifo.send_fifo("g", "same:e") == [(3, "e")]
+
+
+def test_repeated_in_one_batch(fifo: Quest) -> None:
+    """Two entries of one batch with one deduplication id make one message (6.3)."""
+    assert fifo.send_fifo("g", "same:a", "b", "same:c") == [(1, "a"), (2, "b"), (1, "a")]
+    assert fifo.bodies_fifo() == ["a", "b"]
+
+
+def test_same_attempt_gives_the_same(fifo: Quest) -> None:
+    """A receive repeated under its ReceiveRequestAttemptId gives the same messages and handles, hidden anew (6.5)."""
+    fifo.send_fifo("g", "1", "2", "3")
+    first = fifo.receive_fifo(2, attempt="x")
+    fifo.advance(VT - 1)
+    assert fifo.receive_fifo(2, attempt="x") == first
+    fifo.advance(VT - 1)
+    assert fifo.bodies_fifo() == []
+    assert fifo.delete(*first, queue=FIFO) == ["OK", "OK"]
+
+
+def test_attempt_expires(fifo: Quest) -> None:
+    """Once the messages are visible again, or after five minutes, the id is a new attempt."""
+    fifo.send_fifo("g", "1")
+    (first,) = fifo.receive_fifo(1, attempt="x")
+    fifo.advance(VT)
+    (second,) = fifo.receive_fifo(1, 400_000, attempt="x")
+    assert (first.count, second.count) == (1, 2)
+    fifo.advance(300_000)
+    assert fifo.receive_fifo(1, attempt="x") == []
+
+
+@pytest.mark.parametrize("undo", ["delete", "change"])
+def test_attempt_not_retryable(fifo: Quest, undo: str) -> None:
+    """When a message of it was deleted or its visibility changed, an attempt cannot be repeated (2.10, 6.5)."""
+    fifo.send_fifo("g", "1", "2")
+    one, _ = fifo.receive_fifo(2, attempt="x")
+    if undo == "delete":
+        fifo.delete(one, queue=FIFO)
+    else:
+        fifo.change(one, 1000, queue=FIFO)
+    with failing("AttemptNotRetryable x"):
+        fifo.receive_fifo(2, attempt="x")
