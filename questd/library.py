@@ -19,7 +19,7 @@ from questd.pipeline import Pipeline, RedisUnavailable
 log = logging.getLogger(__name__)
 
 FILES = (
-    *("quest", "longpoll", "groups", "windows", "queues", "redrive", "handles", "visibility"),
+    *("quest", "longpoll", "groups", "fair", "windows", "visibility", "queues", "redrive", "handles"),
     *("standard", "fifo", "messages", "background", "quest_api"),
 )
 """In this order: a later file uses what an earlier one defined."""

@@ -45,12 +45,12 @@ local function expire(q, t, limit)
     end
   end
   redis.call('HSET', queue, 'oldest', oldest)
-  if #gone > 0 then refresh_all(q, t, remove(q, gone)) end
+  if #gone > 0 then refresh_all(q, t, remove(q, t, gone)) end
   local early = redis.call('ZRANGE', queue .. ':arrived', '-inf', t - q.retention_ms, 'BYSCORE', 'LIMIT', 0, limit)
-  if #early > 0 then remove(q, early) end
+  if #early > 0 then remove(q, t, early) end
   local arrived_ms = tonumber(redis.call('ZRANGE', queue .. ':arrived', 0, 0, 'WITHSCORES')[2])
   if arrived_ms then due = math.min(due or math.huge, arrived_ms + q.retention_ms) end
-  if #gone + #early > 0 then drop_dead(queue, limit) end
+  if #gone + #early > 0 then drop_dead_heads(q, limit) end
   return due
 end
 
@@ -82,6 +82,7 @@ register('quest_tick', {'allow-oom'}, function(keys, args)
   promote(q, t, TICK_LIMIT)
   move_poison(q, t, poison_after_ms, MOVE_LIMIT)
   due[#due + 1] = forget_windows(queue, t, TICK_LIMIT)
+  due[#due + 1] = forget_busy(q, t)
   due[#due + 1] = expire(q, t, TICK_LIMIT)
   due[#due + 1] = next_due(q, poison_after_ms)
   local leaving_count = redis.call('LLEN', queue .. ':outbox')

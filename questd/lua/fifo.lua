@@ -77,12 +77,12 @@ local function prefix(q, t, group, max, work)
         if is_hidden(queue, sequence, t) or is_delayed(q, sequence, t) then return taken end
       end
       if sent_ms_of(record) + q.retention_ms <= t then
-        remove(q, {sequence})
+        remove(q, t, {sequence})
         work.done = work.done + 10
       elseif is_exhausted(q, count) and dead_letter(q, t, sequence, record, delivery) then
         work.done = work.done + 40 + #record * WORK_LIMIT / BYTES_LIMIT
       else
-        taken[#taken + 1] = {sequence, record, count, count > 0 and first_ms or nil}
+        taken[#taken + 1] = {sequence, record, count, count > 0 and first_ms or nil, group}
       end
     end
   end
@@ -98,7 +98,7 @@ local function fifo_receive(q, t, max, visibility_ms)
     if not group or tonumber(turn) >= HIDDEN or served[group] then break end
     served[group] = true
     local taken = prefix(q, t, group, max - #given, work)
-    if #taken > 0 then hand_out(q, t, taken, visibility_ms, 0, group) end
+    if #taken > 0 then hand_out(q, t, taken, visibility_ms, 0) end
     refresh(q, t, group, 'back')
     for _, message in ipairs(taken) do given[#given + 1] = message end
   end

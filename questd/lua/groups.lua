@@ -86,31 +86,6 @@ local function leave(q, sequences)
   return groups
 end
 
--- Takes messages out of everything that holds them; what they leave in `visible` is dead from now on. Returns the groups
--- to be refreshed.
-local function remove(q, sequences)
-  local queue, groups = q.key, {}
-  if q.fifo then groups = leave(q, sequences) end
-  redis.call('HDEL', queue .. ':messages', unpack(sequences))
-  redis.call('HDEL', queue .. ':deliveries', unpack(sequences))
-  for _, key in ipairs({':inflight', ':delayed', ':arrived', ':poison'}) do
-    redis.call('ZREM', queue .. key, unpack(sequences))
-  end
-  return groups
-end
-
--- Whether there is something to receive, as far as that is known without looking at the clock.
-local function has_visible(q)
-  if not q.fifo then return redis.call('LLEN', q.key .. ':visible') > 0 end
-  local turn = redis.call('ZRANGE', q.key .. ':groups', 0, 0, 'WITHSCORES')[2]
-  return turn and tonumber(turn) < HIDDEN
-end
-
--- Wakes one more process when there is something left to receive.
-local function hand_on(q)
-  if has_visible(q) then wake(q.key) end
-end
-
 -- Leaves every group at once: their lists are many, and the background task unlinks them.
 local function abandon(q, t)
   if redis.call('EXISTS', q.key .. ':groups') == 0 then return end

@@ -118,7 +118,7 @@ register('quest_delete', {'allow-oom'}, function(keys, args)
   end
   if #gone > 0 then
     local waits = redis.call('EXISTS', queue .. ':waiting') == 1
-    refresh_all(q, t, remove(q, gone))
+    refresh_all(q, t, remove(q, t, gone))
     if waits then hand_on(q) end -- for one that waits because too many were in flight
   end
   return reply
@@ -132,8 +132,10 @@ local function change_visibility(q, t, entry, timeout_ms)
   local count, first_ms, received_ms, _, group = parts_of_delivery(entry.delivery)
   if t + timeout_ms > received_ms + TWELVE_HOURS_MS then return 'TotalVisibilityTimeoutBeyondLimit' end
   if timeout_ms > 0 then
-    redis.call('ZADD', q.key .. ':inflight', t + timeout_ms, entry.sequence)
+    hold(q, {t + timeout_ms, entry.sequence}, {q.fair and group or ''})
     lower_alarm(q, t, t + timeout_ms)
+  elseif q.fair then
+    land(q, t, {entry.sequence})
   else
     redis.call('ZREM', q.key .. ':inflight', entry.sequence)
   end
@@ -183,14 +185,15 @@ register('quest_give_back', {'allow-oom'}, function(keys, handles)
   for _, entry in ipairs(spoken_of(q, handles)) do
     if entry.latest then
       local count, first_ms, received_ms, mark, group = parts_of_delivery(entry.delivery)
+      if q.fair then land(q, t, {entry.sequence}) end
+      redis.call('ZREM', queue .. ':inflight', entry.sequence)
       if count == 1 then
         redis.call('HDEL', queue .. ':deliveries', entry.sequence)
       else
         redis.call('HSET', queue .. ':deliveries', entry.sequence,
           delivery_of(count - 1, first_ms, received_ms, q.fifo and mark or 1, group))
       end
-      redis.call('ZREM', queue .. ':inflight', entry.sequence)
-      if not q.fifo and mark == 0 then redis.call('LPUSH', queue .. ':visible', entry.sequence) end
+      if not q.fifo and mark == 0 then enlist(q, {entry.sequence}, {group}, 'LPUSH') end
       groups[group] = true
       back = back + 1
     end

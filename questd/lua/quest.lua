@@ -9,7 +9,8 @@
 --                           incarnation, secret (what receipt handles are made of); sequence (of the last message);
 --                           oldest (lowest sequence that may live); alarm (ms); transfer (number of the last move);
 --                           purged_ms, purges (how many); redrive_stopped (the target was gone); scope (of a FIFO queue's
---                           deduplication, as it was created); turn (of the last group); layout
+--                           deduplication, as it was created); turn (of the last group); fair (it has groups);
+--                           busy_since (ms); layout
 --   …:messages      hash    sequence -> record: sent ms, MessageId, length of the head, head, body. Never changed
 --   …:deliveries    hash    sequence -> receive count, first ms, received ms, mark, group: of messages once received, and
 --                           of delayed ones in a FIFO queue. The mark: it has an entry in `visible` (FIFO: its visibility
@@ -17,8 +18,12 @@
 --   …:visible       list    visible messages, at most one entry each; entries of dead or hidden messages are skipped
 --   …:inflight      zset    sequence -> ms when its visibility timeout ends
 --   …:delayed       zset    sequence -> ms when its delay ends (FIFO: ms when it was sent; a new DelaySeconds counts at once)
---   …:groups        zset    FIFO: every group that has messages -> its turn, 2^52 while its first message is hidden
---   …:group:<epoch>:<group> list  FIFO: every living message of the group in order, in flight too (groups.lua)
+--   …:groups        zset    FIFO: every group that has messages -> its turn, 2^52 while its first message is hidden;
+--                           fair: every group that has visible messages -> sequence of the first one
+--   …:group:<epoch>:<group> list  FIFO: every living message of the group in order, in flight too (groups.lua); fair: as
+--                           `visible`, of this group (fair.lua)
+--   …:held          hash    fair: group -> how many in flight
+--   …:busy, …:busy_before  hash  fair: group -> ms spent on its messages in this minute and the one before; '' -> on all
 --   …:windows       hash    digest -> until ms and what happened: sends and receives not to be repeated (windows.lua)
 --   …:window_order  list    until ms and digest of each, in order
 --   …:poison        zset    exhausted and visible -> ms since when
@@ -89,7 +94,7 @@ local function name_of(queue) return string.match(queue, '{(.*)}') end
 local function open(queue)
   local field = redis.call('HMGET', queue, 'version', 'incarnation', 'secret', 'sequence', 'alarm', 'DelaySeconds',
     'VisibilityTimeout', 'MessageRetentionPeriod', 'deadLetterTarget', 'maxReceiveCount', 'redrive_stopped',
-    'FifoQueue', 'purges')
+    'FifoQueue', 'purges', 'fair')
   if not field[1] then fail('QueueDoesNotExist') end
   local redrives = field[9] and not field[11]
   return {
@@ -97,6 +102,7 @@ local function open(queue)
     alarm = tonumber(field[5]), delay_ms = field[6] * 1000, visibility_ms = field[7] * 1000,
     retention_ms = field[8] * 1000, target = redrives and field[9], max_receive_count = redrives and tonumber(field[10]),
     fifo = field[12] == 'true', epoch = field[2] .. '.' .. (field[13] or '0'),
+    fair = field[14] == '1',
   }
 end
 
@@ -116,7 +122,7 @@ local function reach(queue)
     redis.call('EXISTS', queue, queue .. ':messages', queue .. ':deliveries', queue .. ':visible', queue .. ':inflight',
       queue .. ':delayed', queue .. ':poison', queue .. ':arrived', queue .. ':outbox', queue .. ':inbox',
       queue .. ':sources', queue .. ':waiting', queue .. ':deleted', queue .. ':groups', queue .. ':windows',
-      queue .. ':window_order', queue .. ':purged')
+      queue .. ':window_order', queue .. ':purged', queue .. ':held', queue .. ':busy', queue .. ':busy_before')
   end
 end
 

@@ -118,9 +118,10 @@ register('deleteMessage', {'allow-oom'}, function(keys, args)
   local queue, found = queue_of(name)
   if not found then fail('Message not in flight') end
   local q = open(queue)
+  local t = now()
   local entry = spoken_of(q, {handle})[1]
-  if not entry.latest or not is_hidden(queue, entry.sequence, now()) then fail('Message not in flight') end
+  if not entry.latest or not is_hidden(queue, entry.sequence, t) then fail('Message not in flight') end
 
-  remove(q, {entry.sequence})
+  remove(q, t, {entry.sequence})
   return redis.status_reply('OK')
 end)

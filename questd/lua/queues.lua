@@ -109,7 +109,8 @@ local function empty(q, t)
   local queue = q.key
   abandon(q, t)
   redis.call('UNLINK', queue .. ':messages', queue .. ':deliveries', queue .. ':visible', queue .. ':inflight',
-    queue .. ':delayed', queue .. ':poison', queue .. ':arrived', queue .. ':windows', queue .. ':window_order')
+    queue .. ':delayed', queue .. ':poison', queue .. ':arrived', queue .. ':windows', queue .. ':window_order',
+    queue .. ':held', queue .. ':busy', queue .. ':busy_before')
 end
 
 -- quest_purge: forget every message of a queue.

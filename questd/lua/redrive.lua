@@ -10,8 +10,8 @@ local function arrive(q, t, record)
   local queue = q.key
   local sequence = redis.call('HINCRBY', queue, 'sequence', 1)
   local sent_ms, id, _, body = parts_of(record)
+  local head = head_of(record)
   if q.fifo then
-    local head = head_of(record)
     head.SentTimestamp = head.SentTimestamp or sent_ms
     head.MessageDeduplicationId = uuid_of(id)
     sent_ms = t
@@ -19,7 +19,7 @@ local function arrive(q, t, record)
     join(q, t, head.MessageGroupId, {sequence})
   else
     redis.call('HSET', queue .. ':messages', sequence, record)
-    redis.call('RPUSH', queue .. ':visible', sequence)
+    enlist(q, {sequence}, {head.MessageGroupId or ''})
     redis.call('ZADD', queue .. ':arrived', sent_ms, sequence)
     wake(queue)
   end
@@ -58,7 +58,7 @@ local function dead_letter(q, t, sequence, record, delivery)
   if target == 'gone' then return false end
   local left = leaving(q.key, record, delivery)
 
-  local groups = remove(q, {sequence})
+  local groups = remove(q, t, {sequence})
   if target ~= 'elsewhere' then
     arrive(target, t, left)
   else

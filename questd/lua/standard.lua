@@ -1,22 +1,35 @@
--- Messages of a standard queue: stored in the list of visible ones, taken off its head. Entries of messages that are gone
--- or hidden are dropped on the way.
+-- Messages of a standard queue: stored among the visible ones, taken off their head. Entries of messages that are gone or
+-- hidden are dropped on the way.
 
-local TOGETHER = 10 -- entries of `visible` that a receive takes at once
+local TOGETHER = 10 -- entries that a receive takes at once
 
--- Drops the dead entries at the head of `visible`, at most `limit`; without messages it drops them all at once, which
--- is no work. Returns how many.
-local function drop_dead(queue, limit)
-  if redis.call('HLEN', queue .. ':messages') == 0 then
-    redis.call('UNLINK', queue .. ':visible')
+-- Drops the dead entries at the head of the visible messages of a group, at most `limit`; without messages it drops them
+-- all at once, which is no work. Returns how many.
+local function drop_dead(q, group, limit)
+  local list = visible_list(q, group)
+  if redis.call('HLEN', q.key .. ':messages') == 0 then
+    redis.call('UNLINK', list)
     return 0
   end
   local dead = 0
-  for _, sequence in ipairs(redis.call('LRANGE', queue .. ':visible', 0, limit - 1)) do
-    if redis.call('HEXISTS', queue .. ':messages', sequence) == 1 then break end
+  for _, sequence in ipairs(redis.call('LRANGE', list, 0, limit - 1)) do
+    if redis.call('HEXISTS', q.key .. ':messages', sequence) == 1 then break end
     dead = dead + 1
   end
-  if dead > 0 then redis.call('LTRIM', queue .. ':visible', dead, -1) end
+  if dead > 0 then redis.call('LTRIM', list, dead, -1) end
   return dead
+end
+
+-- Drops dead entries at the head of every list that an expired message may have stood in, at most `limit` of each: those
+-- of the groups that come first.
+local function drop_dead_heads(q, limit)
+  if q.fifo then return end
+  drop_dead(q, '', limit)
+  if not q.fair then return end
+  for _, group in ipairs(redis.call('ZRANGE', q.key .. ':groups', 0, TOGETHER - 1)) do
+    drop_dead(q, group, math.floor(limit / TOGETHER))
+    replace(q, group)
+  end
 end
 
 -- Stores new messages: see quest_send for `entries`. Returns the sequence of the last one.
@@ -25,36 +38,46 @@ local function standard_send(q, t, entries, first)
   local count = (#entries - first + 1) / ENTRY
   if count == 0 then return q.sequence end
   local last = redis.call('HINCRBY', queue, 'sequence', count)
-  local records, visible, delayed, due = {}, {}, {}, t + q.retention_ms
+  local records, delayed, waiting, due = {}, {}, {}, t + q.retention_ms
+  local visible, group_ids = {}, {}
   for i = 1, count do
-    local id, delay_ms, head, body = unpack(entries, first + ENTRY * (i - 1), first + ENTRY * i - 1)
+    local id, delay_ms, head, body, group = unpack(entries, first + ENTRY * (i - 1), first + ENTRY * i - 1)
     local sequence = last - count + i
     records[2 * i - 1], records[2 * i] = sequence, record_of(t, id, head, body)
     local ready_ms = t + (tonumber(delay_ms) or q.delay_ms)
     if ready_ms > t then
       delayed[#delayed + 1] = ready_ms
       delayed[#delayed + 1] = sequence
+      if group ~= '' then
+        waiting[#waiting + 1] = sequence
+        waiting[#waiting + 1] = delivery_of(0, 0, 0, 0, group)
+      end
       due = math.min(due, ready_ms)
     else
-      visible[#visible + 1] = sequence
+      visible[#visible + 1], group_ids[#visible + 1] = sequence, group
     end
   end
   redis.call('HSET', queue .. ':messages', unpack(records))
   if #delayed > 0 then redis.call('ZADD', queue .. ':delayed', unpack(delayed)) end
+  if #waiting > 0 then
+    redis.call('HSET', queue .. ':deliveries', unpack(waiting))
+    redis.call('HSET', queue, 'fair', 1)
+  end
   lower_alarm(q, t, due)
   if #visible > 0 then
-    redis.call('RPUSH', queue .. ':visible', unpack(visible))
+    enlist(q, visible, group_ids)
     wake(queue)
   end
   return last
 end
 
--- Takes entries off `visible` until it has found `max` messages to hand out. Returns a list of {sequence, record, receive
--- count so far, first ms or nil}, and whether it stopped for its work limit with entries left to look at.
+-- Takes visible messages off their lists until it has found `max` to hand out. Returns a list of {sequence, record, receive
+-- count so far, first ms or nil, group}, and whether it stopped for its work limit with entries left to look at.
 local function take(q, t, max)
   local queue, taken, work = q.key, {}, 0
   while #taken < max and work < WORK_LIMIT do
-    local sequences = redis.call('LPOP', queue .. ':visible', math.min(max - #taken, TOGETHER))
+    local group = q.fair and next_group(q) or ''
+    local sequences = redis.call('LPOP', visible_list(q, group), math.min(max - #taken, TOGETHER))
     if not sequences then return taken, false end
     local records = redis.call('HMGET', queue .. ':messages', unpack(sequences))
     local deliveries = redis.call('HMGET', queue .. ':deliveries', unpack(sequences))
@@ -65,19 +88,20 @@ local function take(q, t, max)
       if not record then
         dead = dead + 1
       elseif delivery and is_hidden(queue, sequence, t) then
-        redis.call('HSET', queue .. ':deliveries', sequence, delivery_of(count, first_ms, received_ms, 0, ''))
+        redis.call('HSET', queue .. ':deliveries', sequence, delivery_of(count, first_ms, received_ms, 0, group))
         work = work + 10
       elseif sent_ms_of(record) + q.retention_ms <= t then
-        remove(q, {sequence})
+        remove(q, t, {sequence})
         work = work + 10
       elseif is_exhausted(q, count) and dead_letter(q, t, sequence, record, delivery) then
         work = work + 40 + #record * WORK_LIMIT / BYTES_LIMIT
       else
-        taken[#taken + 1] = {sequence, record, count, first_ms}
+        taken[#taken + 1] = {sequence, record, count, first_ms, group}
       end
     end
     work = work + dead
-    if dead == #sequences then work = work + drop_dead(queue, WORK_LIMIT) end
+    if dead == #sequences then work = work + drop_dead(q, group, WORK_LIMIT) end
+    replace(q, group)
   end
   return taken, #taken < max
 end
@@ -87,14 +111,14 @@ end
 local function standard_receive(q, t, max, visibility_ms)
   local given, more = take(q, t, max)
   if #given == 0 then return given, more end
-  hand_out(q, t, given, visibility_ms, visibility_ms == 0 and 1 or 0, '')
+  local group_ids = hand_out(q, t, given, visibility_ms, visibility_ms == 0 and 1 or 0)
   if visibility_ms == 0 then -- pushed back only now, or one call would give a message twice
     local again, exhausted = {}, {}
     for i, message in ipairs(given) do
       again[i] = message[1]
       if is_exhausted(q, message[3]) then exhausted[#exhausted + 1] = message[1] end
     end
-    redis.call('RPUSH', q.key .. ':visible', unpack(again))
+    enlist(q, again, group_ids)
     note_poison(q, t, exhausted)
   end
   return given, more

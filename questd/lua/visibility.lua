@@ -1,14 +1,43 @@
 -- Visibility: messages handed out are hidden for a while, and shown again. A message is visible, delayed or in flight by
 -- the clock alone; what is written here only follows it.
 
--- Gives messages that were received before their entry in `visible` back, and notes those that have no tries left.
+-- Whether there is something to receive, as far as that is known without looking at the clock.
+local function has_visible(q)
+  local queue = q.key
+  if q.fifo then
+    local turn = redis.call('ZRANGE', queue .. ':groups', 0, 0, 'WITHSCORES')[2]
+    return turn and tonumber(turn) < HIDDEN
+  end
+  return redis.call('LLEN', queue .. ':visible') > 0 or q.fair and redis.call('EXISTS', queue .. ':groups') == 1
+end
+
+-- Wakes one more process when there is something left to receive.
+local function hand_on(q)
+  if has_visible(q) then wake(q.key) end
+end
+
+-- Takes messages out of everything that holds them; what they leave in lists of visible ones is dead from now on. Returns
+-- the groups of a FIFO queue to be refreshed.
+local function remove(q, t, sequences)
+  local queue, groups = q.key, {}
+  if q.fifo then groups = leave(q, sequences) elseif q.fair then land(q, t, sequences) end
+  redis.call('HDEL', queue .. ':messages', unpack(sequences))
+  redis.call('HDEL', queue .. ':deliveries', unpack(sequences))
+  for _, key in ipairs({':inflight', ':delayed', ':arrived', ':poison'}) do
+    redis.call('ZREM', queue .. key, unpack(sequences))
+  end
+  return groups
+end
+
+-- Gives messages that were received before their entry among the visible ones back, and notes those that have no tries
+-- left.
 local function show(q, t, sequences, deliveries)
-  local entries, changed, exhausted = {}, {}, {}
+  local entries, group_ids, changed, exhausted = {}, {}, {}, {}
   for i, delivery in ipairs(deliveries) do
     local count, first_ms, received_ms, queued, group = 0, 0, 0, 1, ''
     if delivery then count, first_ms, received_ms, queued, group = parts_of_delivery(delivery) end
     if queued == 0 then
-      entries[#entries + 1] = sequences[i]
+      entries[#entries + 1], group_ids[#entries + 1] = sequences[i], group
       changed[#changed + 1] = sequences[i]
       changed[#changed + 1] = delivery_of(count, first_ms, received_ms, 1, group)
     end
@@ -16,10 +45,25 @@ local function show(q, t, sequences, deliveries)
   end
   if #entries > 0 then
     redis.call('HSET', q.key .. ':deliveries', unpack(changed))
-    redis.call('RPUSH', q.key .. ':visible', unpack(entries))
+    enlist(q, entries, group_ids)
     wake(q.key)
   end
   note_poison(q, t, exhausted)
+end
+
+-- Shows messages whose delay is over. In queues with groups a delayed message has a delivery, which says its group.
+local function end_delays(q, t, sequences)
+  local queue, group_ids = q.key, {}
+  redis.call('ZREM', queue .. ':delayed', unpack(sequences))
+  local deliveries = (q.fifo or q.fair) and redis.call('HMGET', queue .. ':deliveries', unpack(sequences)) or {}
+  if q.fifo or q.fair then redis.call('HDEL', queue .. ':deliveries', unpack(sequences)) end
+  if q.fifo then
+    refresh_all(q, t, groups_of(deliveries))
+    return
+  end
+  for i = 1, #sequences do group_ids[i] = deliveries[i] and select(5, parts_of_delivery(deliveries[i])) or '' end
+  enlist(q, sequences, group_ids)
+  wake(queue)
 end
 
 -- Makes visible what has timed out or is no longer delayed, at most `limit` of each. Returns whether it stopped there.
@@ -29,21 +73,12 @@ local function promote(q, t, limit)
   if #due > 0 then
     local deliveries = redis.call('HMGET', queue .. ':deliveries', unpack(due))
     redis.call('ZREM', queue .. ':inflight', unpack(due))
+    if q.fair then let_go(q, t, deliveries) end
     if q.fifo then refresh_all(q, t, groups_of(deliveries)) else show(q, t, due, deliveries) end
   end
   local passed_ms = q.fifo and t - q.delay_ms or t
   local ready = redis.call('ZRANGE', queue .. ':delayed', '-inf', passed_ms, 'BYSCORE', 'LIMIT', 0, limit)
-  if #ready > 0 then
-    redis.call('ZREM', queue .. ':delayed', unpack(ready))
-    if q.fifo then
-      local deliveries = redis.call('HMGET', queue .. ':deliveries', unpack(ready))
-      redis.call('HDEL', queue .. ':deliveries', unpack(ready))
-      refresh_all(q, t, groups_of(deliveries))
-    else
-      redis.call('RPUSH', queue .. ':visible', unpack(ready))
-      wake(queue)
-    end
-  end
+  if #ready > 0 then end_delays(q, t, ready) end
   return #due == limit or #ready == limit
 end
 
@@ -61,19 +96,21 @@ local function next_due(q, poison_after_ms)
   return earliest
 end
 
--- Hands messages out, a list of {sequence, record, receive count so far, first ms or nil}, and hides them: fills in the
--- count and first ms that this receive makes, and the ms of the receive. `mark` and `group` go into the delivery.
-local function hand_out(q, t, given, visibility_ms, mark, group)
-  local deliveries, hidden = {}, {}
+-- Hands messages out, a list of {sequence, record, receive count so far, first ms or nil, group or nil}, and hides them:
+-- fills in the count, first and received ms that this receive makes. `mark` goes into the deliveries.
+local function hand_out(q, t, given, visibility_ms, mark)
+  local deliveries, hidden, group_ids = {}, {}, {}
   for i, message in ipairs(given) do
-    message[3], message[4], message[5] = message[3] + 1, message[4] or t, t
-    deliveries[2 * i - 1] = message[1]
-    deliveries[2 * i] = delivery_of(message[3], message[4], t, mark, group)
-    hidden[2 * i - 1], hidden[2 * i] = t + visibility_ms, message[1]
+    local sequence, _, count, first_ms, group = unpack(message, 1, 5)
+    first_ms = first_ms or t
+    message[3], message[4], message[5], group_ids[i] = count + 1, first_ms, t, group or ''
+    deliveries[2 * i - 1], deliveries[2 * i] = sequence, delivery_of(count + 1, first_ms, t, mark, group_ids[i])
+    hidden[2 * i - 1], hidden[2 * i] = t + visibility_ms, sequence
   end
   redis.call('HSET', q.key .. ':deliveries', unpack(deliveries))
   if visibility_ms > 0 then
-    redis.call('ZADD', q.key .. ':inflight', unpack(hidden))
+    if q.fair then hold(q, hidden, group_ids) else redis.call('ZADD', q.key .. ':inflight', unpack(hidden)) end
     lower_alarm(q, t, t + visibility_ms)
   end
+  return group_ids
 end

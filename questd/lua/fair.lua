@@ -1,0 +1,118 @@
+-- Fair queues: a standard queue whose messages have a MessageGroupId, which names a tenant. The visible messages of a
+-- tenant have a list of their own, and a receive passes over the noisy tenants as long as others have something: those
+-- with at least 30 messages and a tenth of all in flight, and those with a tenth of the processing time of the last
+-- minute or two (AWS's thresholds, contract 5.8). Messages without a group are in `visible` and never noisy. A queue is
+-- fair from its first message with a group on; the others do not pay for it.
+
+local NOISY_IN_FLIGHT = 30
+local NOISY_SHARE = 0.1
+local CANDIDATES = 19 -- nine tenants at most can have a tenth of the messages in flight, nine a tenth of the time
+local BUSY_MS = 60000 -- how long processing times are summed up before they are half forgotten
+
+local function visible_list(q, group) return group == '' and q.key .. ':visible' or list_of(q, group) end
+
+-- Gives a group its place: that of its first visible message.
+local function replace(q, group)
+  if group == '' then return end
+  local first = redis.call('LINDEX', list_of(q, group), 0)
+  if first then
+    redis.call('ZADD', q.key .. ':groups', first, group)
+  else
+    redis.call('ZREM', q.key .. ':groups', group)
+  end
+end
+
+-- Puts messages at the back of what is visible of their groups (`group_ids`: of each, '' for none); 'LPUSH' puts them at
+-- the front.
+local function enlist(q, sequences, group_ids, push)
+  local together = {}
+  for i, sequence in ipairs(sequences) do
+    if group_ids[i] == '' then
+      together[#together + 1] = sequence
+    else
+      if not q.fair then
+        q.fair = true
+        redis.call('HSET', q.key, 'fair', 1)
+      end
+      redis.call(push or 'RPUSH', list_of(q, group_ids[i]), sequence)
+      replace(q, group_ids[i])
+    end
+  end
+  if #together > 0 then redis.call(push or 'RPUSH', q.key .. ':visible', unpack(together)) end
+end
+
+-- The group whose messages come next, '' for those without one.
+local function next_group(q)
+  local queue = q.key
+  local found = redis.call('ZRANGE', queue .. ':groups', 0, CANDIDATES - 1, 'WITHSCORES')
+  if #found == 0 then return '' end
+  local names = {}
+  for i = 1, #found, 2 do names[#names + 1] = found[i] end
+  local ungrouped = tonumber(redis.call('LINDEX', queue .. ':visible', 0) or math.huge)
+  local held = redis.call('HMGET', queue .. ':held', unpack(names))
+  local busy = redis.call('HMGET', queue .. ':busy', '', unpack(names))
+  local before = redis.call('HMGET', queue .. ':busy_before', '', unpack(names))
+  local noisy_held = redis.call('ZCARD', queue .. ':inflight') * NOISY_SHARE
+  local noisy_busy = ((busy[1] or 0) + (before[1] or 0)) * NOISY_SHARE
+  local best, fewest = '', math.huge
+  for i, name in ipairs(names) do
+    if ungrouped < tonumber(found[2 * i]) then return '' end
+    local holds = tonumber(held[i] or 0)
+    local spent = (busy[i + 1] or 0) + (before[i + 1] or 0)
+    if (holds < NOISY_IN_FLIGHT or holds <= noisy_held) and spent <= noisy_busy then return name end
+    if holds < fewest then best, fewest = name, holds end
+  end
+  return ungrouped < math.huge and '' or best
+end
+
+-- Hides messages of groups, so many more of each in flight: `hidden` is ms and sequence in turn.
+local function hold(q, hidden, group_ids)
+  for i, group in ipairs(group_ids) do
+    if redis.call('ZADD', q.key .. ':inflight', hidden[2 * i - 1], hidden[2 * i]) == 1 and group ~= '' then
+      redis.call('HINCRBY', q.key .. ':held', group, 1)
+    end
+  end
+end
+
+-- Begins another minute of processing times when the last is over. Returns when the next is due to begin.
+local function turn_over(q, t)
+  local since_ms = tonumber(redis.call('HGET', q.key, 'busy_since') or 0)
+  if t < since_ms + BUSY_MS then return since_ms + BUSY_MS end
+  if t < since_ms + 2 * BUSY_MS and redis.call('EXISTS', q.key .. ':busy') == 1 then
+    redis.call('RENAME', q.key .. ':busy', q.key .. ':busy_before')
+  else
+    redis.call('UNLINK', q.key .. ':busy', q.key .. ':busy_before')
+  end
+  redis.call('HSET', q.key, 'busy_since', t)
+  return t + BUSY_MS
+end
+
+-- Messages are in flight no more: so many fewer of their groups, and so much time was spent.
+local function let_go(q, t, deliveries)
+  lower_alarm(q, t, turn_over(q, t))
+  for _, delivery in ipairs(deliveries) do
+    local _, _, received_ms, _, group = parts_of_delivery(delivery or delivery_of(0, 0, t, 0, ''))
+    if group ~= '' then
+      if redis.call('HINCRBY', q.key .. ':held', group, -1) <= 0 then redis.call('HDEL', q.key .. ':held', group) end
+      local spent_ms = math.max(t - received_ms, 0)
+      redis.call('HINCRBY', q.key .. ':busy', group, spent_ms)
+      redis.call('HINCRBY', q.key .. ':busy', '', spent_ms)
+    end
+  end
+end
+
+-- Takes messages of a fair queue out of flight.
+local function land(q, t, sequences)
+  local landed = {}
+  for i, delivery in ipairs(redis.call('HMGET', q.key .. ':deliveries', unpack(sequences))) do
+    if redis.call('ZREM', q.key .. ':inflight', sequences[i]) == 1 then landed[#landed + 1] = delivery end
+  end
+  let_go(q, t, landed)
+end
+
+-- Forgets old processing times. Returns when to come again, nil: nothing to wait for.
+local function forget_busy(q, t)
+  if not q.fair then return nil end
+  local due = turn_over(q, t)
+  return redis.call('EXISTS', q.key .. ':busy', q.key .. ':busy_before') > 0 and due or nil
+end
