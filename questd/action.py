@@ -13,8 +13,11 @@ from questd.library import Library, key_of
 from questd.longpoll import LongPolls
 from questd.settings import Settings
 
-QUEUE_NAME = re.compile(r"[A-Za-z0-9_-]{1,80}", re.ASCII)
+QUEUE_NAME = re.compile(r"(?=.{1,80}\Z)[A-Za-z0-9_-]+(\.fifo)?", re.ASCII)
 """What a queue may be called. It also keeps a name from leaving its hash tag."""
+
+FIFO = ".fifo"
+"""How the names of FIFO queues end, and no others."""
 
 DECIMAL = re.compile(r"[+-]?[0-9]{1,18}")
 """A whole number as text."""
@@ -34,8 +37,11 @@ class Facts(NamedTuple):
     ReceiveMessageWaitTimeSeconds: int
     FifoQueue: bool
     ContentBasedDeduplication: bool
+    DeduplicationScope: str
     scope: str
     """Of deduplication in a FIFO queue: "queue" or "messageGroup", as it was created."""
+    Policy: str
+    tags: str
 
 
 @dataclass(slots=True)
@@ -103,7 +109,10 @@ class Questd:
             int(fields[b"ReceiveMessageWaitTimeSeconds"]),
             FifoQueue=fields.get(b"FifoQueue") == b"true",
             ContentBasedDeduplication=fields.get(b"ContentBasedDeduplication") == b"true",
+            DeduplicationScope=fields.get(b"DeduplicationScope", b"").decode(),
             scope=fields.get(b"scope", b"").decode(),
+            Policy=fields.get(b"Policy", b"").decode(),
+            tags=fields.get(b"tags", b"").decode(),
         )
         return self.facts[queue]
 

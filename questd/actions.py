@@ -3,6 +3,7 @@
 from questd.action import Action
 from questd.batches import ChangeMessageVisibilityBatch, DeleteMessageBatch, SendMessageBatch
 from questd.messages import ChangeMessageVisibility, DeleteMessage, ReceiveMessage, SendMessage
+from questd.permissions import AddPermission, RemovePermission
 from questd.queues import (
     CreateQueue,
     DeleteQueue,
@@ -12,10 +13,13 @@ from questd.queues import (
     PurgeQueue,
     SetQueueAttributes,
 )
+from questd.redrive import ListDeadLetterSourceQueues
+from questd.tags import ListQueueTags, TagQueue, UntagQueue
 
 ACTIONS: dict[str, type[Action]] = {
     action.__name__: action
     for action in (
+        AddPermission,
         ChangeMessageVisibility,
         ChangeMessageVisibilityBatch,
         CreateQueue,
@@ -24,11 +28,16 @@ ACTIONS: dict[str, type[Action]] = {
         DeleteQueue,
         GetQueueAttributes,
         GetQueueUrl,
+        ListDeadLetterSourceQueues,
+        ListQueueTags,
         ListQueues,
         PurgeQueue,
         ReceiveMessage,
+        RemovePermission,
         SendMessage,
         SendMessageBatch,
         SetQueueAttributes,
+        TagQueue,
+        UntagQueue,
     )
 }

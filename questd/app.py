@@ -8,8 +8,8 @@ from questd import errors
 from questd.action import Questd, Request
 from questd.answer import Answer, answer, refusal
 
-BODY_LIMIT = 8 * 2**20
-"""1 MiB of message is up to 6 MiB of JSON."""
+BODY_FACTOR = 8
+"""How many times as long as its message a body may be: 1 MiB of message is up to 6 MiB of JSON."""
 
 
 def application(questd: Questd) -> web.Application:
@@ -17,18 +17,19 @@ def application(questd: Questd) -> web.Application:
 
     Run it with `handler_cancellation=True`, or a client that hangs up is noticed only by its timeout.
     """
+    body_limit = BODY_FACTOR * questd.settings.max_message_size
 
     async def respond(http: web.Request) -> web.StreamResponse:
         try:
             body = await http.read()
         except web.HTTPRequestEntityTooLarge:
-            return await _write(http, refusal(errors.RequestEntityTooLargeException(BODY_LIMIT)))
+            return await _write(http, refusal(errors.RequestEntityTooLargeException(body_limit)))
         except web.RequestPayloadError:
             return await _write(http, refusal(errors.SerializationException()))
         request = Request(http.method, http.raw_path, http.headers, body, peer=http.remote or "")
         return await _write(http, await answer(questd, request))
 
-    app = web.Application(client_max_size=BODY_LIMIT)
+    app = web.Application(client_max_size=body_limit)
     app.router.add_route("*", "/{path:.*}", respond)
     return app
 

@@ -6,18 +6,20 @@
     │   ├── BatchRequestTooLong ── BatchTooLong
     │   ├── EmptyBatchRequest ── NoEntries
     │   ├── InvalidAttributeName ── UnknownAttribute, OnlyForFifoQueues, TwoKindsOfEncryption
-    │   ├── InvalidAttributeValue ── InvalidValue, RedrivePolicyNotJson, RedriveAllowPolicyUnsupported
-    │   ├── OverLimit ── TooManyInFlight
+    │   ├── InvalidAttributeValue ── InvalidValue, QueueTypeIsFixed, LimitNeedsScope, RedrivePolicyNotJson,
+    │   │       RedriveAllowPolicyUnsupported
+    │   ├── OverLimit ── TooManyInFlight, TooManyActions, TooManyStatements, TooManySubmittedStatements
     │   ├── ReceiptHandleIsInvalid ── InvalidReceiptHandle, ReceiptHandleOfAnotherQueue
     │   ├── TooManyEntriesInBatchRequest ── TooManyEntries
-    │   ├── UnsupportedOperation ── FifoQueuesNotSupported, ListValuesNotSupported
+    │   ├── UnsupportedOperation ── ListValuesNotSupported
     │   └── InvalidAddress, InvalidBatchEntryId, InvalidIdFormat, InvalidMessageContents, InvalidSecurity, Kms…, MessageNotInflight,
     │       PurgeQueueInProgress, QueueDeletedRecently, QueueDoesNotExist, QueueNameExists, RequestThrottled,
     │       ResourceNotFoundException
     └── FrameworkError                      com.amazon.coral.service: AWS's framework
         ├── InvalidParameterValueException ── InvalidParameter ── RedrivePolicyInvalid, RedriveAllowPolicyInvalid,
         │       MessageNotAvailable, TotalVisibilityTimeoutBeyondLimit; the names of queues; MessageTooLong,
-        │       BatchedMessageTooLong; InvalidNextToken; tags; the message attributes' (contract 4.3)
+        │       BatchedMessageTooLong; AttemptNotRetryable, BatchedWithoutGroup, NoDeduplicationId, ReceiptHandleExpired;
+        │       InvalidNextToken; tags; labels of permissions; the message attributes' (contract 4.3)
         ├── MissingRequiredParameterException ── MissingParameter
         ├── SerializationException ── UnconvertibleValue, UnexpectedList, UnexpectedStructure, UnrecognizedCollection
         └── InternalFailure, RequestEntityTooLargeException, ServiceUnavailable, UnknownOperationException
@@ -123,6 +125,14 @@ class InvalidValue(InvalidAttributeValue):
     """Invalid value for the parameter {name}."""
 
 
+class QueueTypeIsFixed(InvalidAttributeValue):
+    """Invalid value for the parameter FifoQueue. Reason: Modifying queue type is not supported."""
+
+
+class LimitNeedsScope(InvalidAttributeValue):
+    """The perMessageGroupId value is allowed only when the value for DeduplicationScope is messageGroup"""
+
+
 class RedrivePolicyNotJson(InvalidAttributeValue):
     """Invalid value for the parameter RedrivePolicy. Reason: Redrive policy is not a valid JSON map."""
 
@@ -191,6 +201,18 @@ class TooManyInFlight(OverLimit):
 timeout before receiving more."""
 
 
+class TooManyStatements(OverLimit):
+    """{count} Statements were found, maximum allowed is {limit}."""
+
+
+class TooManySubmittedStatements(OverLimit):
+    """{count} statements were found in the submitted policy, max allowed is {limit}"""
+
+
+class TooManyActions(OverLimit):
+    """{count} Actions were found, maximum allowed is {limit}."""
+
+
 class PurgeQueueInProgress(ModelledError, code=_SQS + "PurgeQueueInProgress", status=403):
     """Only one PurgeQueue operation on {queue} is allowed every 60 seconds."""
 
@@ -237,10 +259,6 @@ class TooManyEntries(TooManyEntriesInBatchRequest):
 
 class UnsupportedOperation(ModelledError, code=_SQS + "UnsupportedOperation"):
     """This operation is not supported."""
-
-
-class FifoQueuesNotSupported(UnsupportedOperation):
-    """This version of questd has no FIFO queues yet."""
 
 
 class ListValuesNotSupported(UnsupportedOperation):
@@ -299,6 +317,11 @@ class InvalidQueueName(InvalidParameterValueException):
     """Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length"""
 
 
+class InvalidFifoQueueName(InvalidParameterValueException):
+    """The name of a FIFO queue can only include alphanumeric characters, hyphens, or underscores, must end with .fifo \
+suffix and be 1 to 80 in length."""
+
+
 class EmptyQueueName(InvalidParameterValueException):
     """Queue name cannot be empty"""
 
@@ -317,6 +340,26 @@ class InvalidTagKey(InvalidParameterValueException):
 
 class InvalidTagValue(InvalidParameterValueException):
     """Tag values must be between 0 and 256 characters in length."""
+
+
+class InvalidTagKeyCharacters(InvalidParameterValueException):
+    """Tag keys may only contain unicode letters, digits, whitespace, or one of these symbols: _ . : / = + - @"""
+
+
+class InvalidTagValueCharacters(InvalidParameterValueException):
+    """Tag values may only contain unicode letters, digits, whitespace, or one of these symbols: _ . : / = + - @"""
+
+
+class ReservedTagKey(InvalidParameterValueException):
+    """Tag keys must not begin with aws: which is reserved for AWS."""
+
+
+class LabelExists(InvalidParameterValueException):
+    """Value {label} for parameter Label is invalid. Reason: Already exists."""
+
+
+class NoSuchLabel(InvalidParameterValueException):
+    """Value {label} for parameter Label is invalid. Reason: {reason}"""
 
 
 class InvalidNextToken(InvalidParameterValueException):

@@ -11,14 +11,13 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from questd import errors
+from questd import errors, policies
 
 Stored = dict[str, str]
 """Fields of a queue's hash; an empty value takes the field away."""
 
 NUMBER = re.compile(r"[0-9]{1,18}")
 
-POLICY_BYTES = 8192
 TEXT_LENGTH = 2048
 SOURCE_ARNS = 10
 TRIES = range(1, 1001)
@@ -49,17 +48,25 @@ def _text(name: str, value: str) -> Stored:
     return {name: value}
 
 
+def _one_of(*values: str) -> Callable[[str, str], Stored]:
+    """Return the rule for a value out of few."""
+
+    def rule(name: str, value: str) -> Stored:
+        if value not in values:
+            raise errors.InvalidValue(name)
+        return {name: value}
+
+    return rule
+
+
 def _policy(name: str, value: str) -> Stored:
-    if value and (len(value.encode()) > POLICY_BYTES or not isinstance(_json(name, value), dict)):
-        raise errors.InvalidValue(name)
-    return {name: value}
+    return {name: policies.check(value)}
 
 
-def _json(name: str, value: str) -> Any:  # noqa: ANN401  # it is JSON
-    try:
-        return from_json(value)
-    except ValueError as error:
-        raise errors.InvalidValue(name) from error
+def _fifo_queue(name: str, value: str) -> Stored:
+    if value.lower() != "true":
+        raise errors.QueueTypeIsFixed
+    return {name: "true"}
 
 
 def _redrive_policy(_name: str, value: str) -> Stored:
@@ -133,8 +140,8 @@ SETTABLE: dict[str, Callable[[str, str], Stored]] = {
     "DelaySeconds": _whole(0, 900),
     "KmsDataKeyReusePeriodSeconds": _whole(60, 86400),
     "KmsMasterKeyId": _text,
-    "MaximumMessageSize": _whole(1024, 1048576),
-    "MessageRetentionPeriod": _whole(60, 1209600),
+    "MaximumMessageSize": _whole(1024, 2**63),
+    "MessageRetentionPeriod": _whole(60, 2**63),
     "Policy": _policy,
     "ReceiveMessageWaitTimeSeconds": _whole(0, 20),
     "RedriveAllowPolicy": _redrive_allow_policy,
@@ -142,7 +149,15 @@ SETTABLE: dict[str, Callable[[str, str], Stored]] = {
     "SqsManagedSseEnabled": _boolean,
     "VisibilityTimeout": _whole(0, 43200),
 }
-"""Every attribute of a standard queue that can be set, and its rule: name and value → what is stored."""
+"""Every attribute that can be set in a queue of either type, and its rule: name and value → what is stored."""
+
+FIFO_ONLY: dict[str, Callable[[str, str], Stored]] = {
+    "ContentBasedDeduplication": _boolean,
+    "DeduplicationScope": _one_of("queue", "messageGroup"),
+    "FifoQueue": _fifo_queue,
+    "FifoThroughputLimit": _one_of("perQueue", "perMessageGroupId"),
+}
+"""What a standard queue has none of; asking for them is no error."""
 
 READ_ONLY = (
     "ApproximateNumberOfMessages",
@@ -153,22 +168,34 @@ READ_ONLY = (
     "QueueArn",
 )
 
-FIFO_ONLY = ("ContentBasedDeduplication", "DeduplicationScope", "FifoQueue", "FifoThroughputLimit")
-"""A standard queue has none of these; asking for them is no error."""
-
 READABLE = frozenset({"All", *SETTABLE, *READ_ONLY, *FIFO_ONLY})
 
 
-def stored(attributes: Mapping[str, str]) -> Stored:
-    """Return the fields to store for the attributes given, each checked. Raises what AWS answers (contract 3.3)."""
+def stored(attributes: Mapping[str, str], limits: Mapping[str, int], scope: str | None) -> Stored:
+    """Return the fields to store for the attributes given, each checked. Raises what AWS answers (contract 3.3).
+
+    `limits` are the highest values of some attributes; `scope` is the DeduplicationScope of a FIFO queue as it is, None
+    for a standard queue.
+    """
     fields: Stored = {}
     for name, value in attributes.items():
-        if name in ("DeduplicationScope", "FifoThroughputLimit"):
-            raise errors.OnlyForFifoQueues(name)
-        if name not in SETTABLE:
-            raise errors.UnknownAttribute(name)
-        fields |= SETTABLE[name](name, value)
+        fields |= _rule(name, fifo=scope is not None)(name, value)
+        if name in limits and int(fields[name]) > limits[name]:
+            raise errors.InvalidValue(name)
+    by_group = fields.get("FifoThroughputLimit") == "perMessageGroupId"
+    if by_group and fields.get("DeduplicationScope", scope) != "messageGroup":
+        raise errors.LimitNeedsScope
     return fields | _encryption(fields)
+
+
+def _rule(name: str, *, fifo: bool) -> Callable[[str, str], Stored]:
+    if name in SETTABLE:
+        return SETTABLE[name]
+    if name in FIFO_ONLY and fifo:
+        return FIFO_ONLY[name]
+    if name in ("DeduplicationScope", "FifoThroughputLimit"):
+        raise errors.OnlyForFifoQueues(name)
+    raise errors.UnknownAttribute(name)
 
 
 def _encryption(fields: Stored) -> Stored:
@@ -191,7 +218,7 @@ def readable(fields: Mapping[str, str], counts: tuple[int, int, int], arn: Calla
         "LastModifiedTimestamp": str(int(fields["modified"]) // 1000),
         "QueueArn": arn(name),
     }
-    shown |= {key: fields[key] for key in SETTABLE if key in fields}
+    shown |= {key: fields[key] for key in (*SETTABLE, *FIFO_ONLY) if key in fields}
     if "KmsMasterKeyId" not in fields:
         shown.pop("KmsDataKeyReusePeriodSeconds", None)
     if "deadLetterTarget" in fields:

@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import binascii
-import json
 import secrets
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -11,8 +10,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 from pydantic_core import from_json
 
-from questd import errors
-from questd.action import QUEUE_NAME, Action, Integer, Questd, QueueAction, Request, between
+from questd import errors, tags
+from questd.action import FIFO, QUEUE_NAME, Action, Facts, Integer, Questd, QueueAction, Request, between
 from questd.library import key_of
 from questd.queue_attributes import READABLE, readable, stored
 
@@ -21,7 +20,7 @@ MINUTE_MS = 60_000
 
 PAGE = 1000
 
-TAGS, TAG_KEY_LENGTH, TAG_VALUE_LENGTH = 50, 128, 256
+MAX_RESULTS = "MaxResults must be an integer between 1 and 1000."
 
 Texts = dict[str, str]
 
@@ -29,7 +28,7 @@ Texts = dict[str, str]
 def _new_name(name: str) -> str:
     if not name:
         raise errors.EmptyQueueName
-    if not QUEUE_NAME.fullmatch(name.removesuffix(".fifo")):
+    if not QUEUE_NAME.fullmatch(name):
         raise errors.InvalidQueueName
     return name
 
@@ -62,6 +61,8 @@ async def _claim_target(questd: Questd, name: str, attributes: Texts, fields: Ma
     if not target:
         return
     policy = attributes["RedrivePolicy"]
+    if target.endswith(FIFO) != name.endswith(FIFO):
+        raise errors.RedrivePolicyInvalid(policy, "Dead-letter queue must be same type of queue as the source..")
     if from_json(policy)["deadLetterTargetArn"] != questd.arn(target):
         raise errors.RedrivePolicyInvalid(policy, "Dead-letter target owner should be same as the source.")
     try:
@@ -88,30 +89,26 @@ class CreateQueue(Action):
 
     async def __call__(self, questd: Questd, request: Request) -> dict[str, Any]:
         """Make it and return its URL."""
-        self._check_type()
-        fields = stored(self.Attributes)
+        fields = stored(self.Attributes, questd.settings.attribute_limits, self._scope())
         await _claim_target(questd, self.QueueName, self.Attributes, fields)
         if self.tags:
-            self._check_tags()
-            fields["tags"] = json.dumps(self.tags, separators=(",", ":"))
-        await questd.call("quest_create", self.QueueName, secrets.token_hex(20), _wait_ms(questd), *_flat(fields))
+            tags.check(self.tags, self.QueueName)
+            fields["tags"] = tags.stored(self.tags)
+        size = questd.settings.max_message_size
+        secret = secrets.token_hex(20)
+        await questd.call("quest_create", self.QueueName, secret, _wait_ms(questd), size, *_flat(fields))
         return {"QueueUrl": questd.url(self.QueueName, request)}
 
-    def _check_tags(self) -> None:
-        if len(self.tags) > TAGS:
-            raise errors.TooManyTags(self.QueueName)
-        if not all(1 <= len(key) <= TAG_KEY_LENGTH for key in self.tags):
-            raise errors.InvalidTagKey
-        if not all(len(value) <= TAG_VALUE_LENGTH for value in self.tags.values()):
-            raise errors.InvalidTagValue
-
-    def _check_type(self) -> None:
-        """Refuse FIFO queues as long as there are none, and what AWS refuses of their names."""
-        fifo = self.Attributes.get("FifoQueue", "")
-        if fifo.lower() == "true":
-            raise errors.FifoQueuesNotSupported
-        if self.QueueName.endswith(".fifo"):
+    def _scope(self) -> str | None:
+        """Return the DeduplicationScope that a new FIFO queue has by default, None for a standard queue."""
+        fifo = self.Attributes.get("FifoQueue", "").lower()
+        if fifo == "true" and not self.QueueName.endswith(FIFO):
+            raise errors.InvalidFifoQueueName
+        if fifo == "false":
+            raise errors.UnknownAttribute("FifoQueue")
+        if self.QueueName.endswith(FIFO) and "FifoQueue" not in self.Attributes:
             raise errors.InvalidQueueName
+        return "queue" if self.QueueName.endswith(FIFO) else None
 
 
 class GetQueueUrl(Action):
@@ -135,13 +132,13 @@ class ListQueues(Action):
     """List queues by name, in pages when asked for."""
 
     QueueNamePrefix: str | None = None
-    MaxResults: Annotated[Integer, between(1, PAGE, "MaxResults must be an integer between 1 and 1000.")] | None = None
+    MaxResults: Annotated[Integer, between(1, PAGE, MAX_RESULTS)] | None = None
     NextToken: str | None = None
 
     async def __call__(self, questd: Questd, request: Request) -> dict[str, Any]:
         """Return the URLs of a page; a name without a queue (one just deleted) is left out."""
         prefix = self.QueueNamePrefix or ""
-        start = f"({self._last()}" if self.NextToken else f"[{prefix}" if prefix else "-"
+        start = f"({after(self.NextToken, prefix)}" if self.NextToken else f"[{prefix}" if prefix else "-"
         end = b"[" + prefix.encode() + b"\xff" if prefix else "+"
         limit = self.MaxResults or PAGE
         page = await questd.library.execute("ZRANGE", "quest:queues", start, end, "BYLEX", "LIMIT", 0, limit + 1)
@@ -150,18 +147,24 @@ class ListQueues(Action):
         urls = [questd.url(name, request) for name, found in zip(names, there, strict=True) if found]
         result: dict[str, Any] = {"QueueUrls": urls} if urls else {}
         if len(page) > limit and self.MaxResults:
-            result["NextToken"] = base64.urlsafe_b64encode(names[-1].encode()).decode()
+            result["NextToken"] = token_of(names[-1])
         return result
 
-    def _last(self) -> str:
-        """Return the last name of the page before."""
-        try:
-            name = base64.b64decode(self.NextToken or "", altchars=b"-_", validate=True).decode()
-        except (binascii.Error, UnicodeDecodeError, ValueError) as error:
-            raise errors.InvalidNextToken from error
-        if not QUEUE_NAME.fullmatch(name) or not name.startswith(self.QueueNamePrefix or ""):
-            raise errors.InvalidNextToken
-        return name
+
+def token_of(name: str) -> str:
+    """Return the NextToken of a page that ends with this name."""
+    return base64.urlsafe_b64encode(name.encode()).decode()
+
+
+def after(token: str, prefix: str) -> str:
+    """Return the last name of the page before; it begins with `prefix` as that page did."""
+    try:
+        name = base64.b64decode(token, altchars=b"-_", validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError, ValueError) as error:
+        raise errors.InvalidNextToken from error
+    if not QUEUE_NAME.fullmatch(name) or not name.startswith(prefix):
+        raise errors.InvalidNextToken
+    return name
 
 
 class DeleteQueue(QueueAction):
@@ -201,7 +204,11 @@ class SetQueueAttributes(QueueAction):
 
     async def __call__(self, questd: Questd, _request: Request) -> None:
         """Check and change them."""
-        fields = stored(self.Attributes)
-        await _claim_target(questd, self.QueueUrl, self.Attributes, fields)
-        await questd.call("quest_set_attributes", self.QueueUrl, *_flat(fields))
-        questd.facts.pop(self.QueueUrl, None)
+        await questd.facts_of(self.QueueUrl)
+        redrive = {name: value for name, value in self.Attributes.items() if name == "RedrivePolicy"}
+        await _claim_target(questd, self.QueueUrl, redrive, stored(redrive, {}, None))
+        await questd.ask("quest_set_attributes", self.QueueUrl, lambda facts: _flat(self._fields(questd, facts)))
+
+    def _fields(self, questd: Questd, facts: Facts) -> Texts:
+        scope = facts.DeduplicationScope if facts.FifoQueue else None
+        return stored(self.Attributes, questd.settings.attribute_limits, scope)

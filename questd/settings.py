@@ -97,6 +97,12 @@ class Settings(BaseSettings):
     account: str = Field(
         "000000000000", pattern=r"^[0-9]{12}$", examples=["123456789012"], description="AWS account in ARNs, 12 digits"
     )
+    max_message_size: int = Field(
+        2**20, ge=1024, le=2**26, description="bytes of a message, and of a batch, at most; as on AWS by default"
+    )
+    max_retention: int = Field(
+        14 * 24 * 3600, ge=60, description="seconds that a queue may keep its messages at most; as on AWS by default"
+    )
     max_in_flight: int = Field(120_000, ge=1, description="messages of a queue in flight at most, as on AWS by default")
     dead_letter_after: Annotated[float, Field(ge=0, allow_inf_nan=False)] | Literal["never"] = Field(
         2.0,
@@ -113,6 +119,11 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="least severe log lines to show: debug, info, warning or error"
     )
+
+    @property
+    def attribute_limits(self) -> dict[str, int]:
+        """Return the highest value of queue attributes that have a setting for it."""
+        return {"MaximumMessageSize": self.max_message_size, "MessageRetentionPeriod": self.max_retention}
 
     @classmethod
     def settings_customise_sources(  # noqa: D102  # pydantic-settings' own

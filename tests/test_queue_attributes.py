@@ -2,8 +2,15 @@
 
 import pytest
 
-from questd import errors
-from questd.queue_attributes import readable, stored
+from questd import errors, queue_attributes
+from questd.queue_attributes import readable
+
+LIMITS = {"MaximumMessageSize": 2**20, "MessageRetentionPeriod": 1_209_600}
+
+
+def stored(attributes: dict[str, str]) -> queue_attributes.Stored:
+    """Return what is stored of attributes of a standard queue, with AWS's limits."""
+    return queue_attributes.stored(attributes, LIMITS, None)
 
 
 @pytest.mark.parametrize("value", ["007", "7"])

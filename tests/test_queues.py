@@ -357,8 +357,91 @@ async def test_strict_aws_waits_60_seconds(redis_server: RedisServer) -> None:
         await sqs.create()
 
 
-async def test_fifo_queues_are_refused_in_plain_words(sqs: Sqs) -> None:
-    """There are no FIFO queues yet: asking for one says so."""
-    reply = await sqs.ask("CreateQueue", QueueName="q.fifo", Attributes={"FifoQueue": "true"})
-    assert reply.error[:3] == (400, "AWS.SimpleQueueService.UnsupportedOperation", "UnsupportedOperation")
-    assert "FIFO" in reply.error[3]
+FIFO_DEFAULTS = {
+    "ContentBasedDeduplication": "false",
+    "DeduplicationScope": "queue",
+    "FifoQueue": "true",
+    "FifoThroughputLimit": "perQueue",
+}
+
+
+async def test_a_new_fifo_queue_has_four_more_attributes(sqs: Sqs) -> None:
+    """`All` of a fresh FIFO queue are those of a standard queue and four more (contract 3.1)."""
+    found = await attributes(sqs, await sqs.create("q.fifo", FifoQueue="True"))
+    assert found.items() >= FIFO_DEFAULTS.items()
+    assert set(found) == {*DEFAULTS, *FIFO_DEFAULTS, "CreatedTimestamp", "LastModifiedTimestamp"}
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "code", "text"),
+    [
+        ("q", {"FifoQueue": "true"}, "InvalidParameterValue", "must end with .fifo suffix and be 1 to 80 in length."),
+        ("q", {"FifoQueue": "false"}, "InvalidAttributeName", "Unknown Attribute FifoQueue."),
+        ("q.fifo", {"FifoQueue": "false"}, "InvalidAttributeName", "Unknown Attribute FifoQueue."),
+        ("q.fifo", {}, "InvalidParameterValue", NAME_TEXT),
+        ("x" * 76 + ".fifo", {"FifoQueue": "true"}, "InvalidParameterValue", NAME_TEXT),
+        ("q.fifo.fifo", {"FifoQueue": "true"}, "InvalidParameterValue", NAME_TEXT),
+        ("q.fifo", {"FifoQueue": "true", "DeduplicationScope": "x"}, "InvalidAttributeValue", "DeduplicationScope."),
+        ("q.fifo", {"FifoQueue": "true", "FifoThroughputLimit": "x"}, "InvalidAttributeValue", "FifoThroughputLimit."),
+        (
+            "q.fifo",
+            {"FifoQueue": "true", "ContentBasedDeduplication": "x"},
+            "InvalidAttributeValue",
+            "Invalid value for the parameter ContentBasedDeduplication.",
+        ),
+        (
+            "q.fifo",
+            {"FifoQueue": "true", "FifoThroughputLimit": "perMessageGroupId"},
+            "InvalidAttributeValue",
+            "The perMessageGroupId value is allowed only when the value for DeduplicationScope is messageGroup",
+        ),
+    ],
+)
+async def test_fifo_queues_that_are_none(sqs: Sqs, name: str, given: dict[str, str], code: str, text: str) -> None:
+    """What a FIFO queue needs, and what it may not have, is refused in AWS's words (contract 2.1, 3.3)."""
+    reply = await sqs.ask("CreateQueue", QueueName=name, Attributes=given)
+    assert reply.error[:2] == (400, code)
+    assert reply.error[3].endswith(text)
+
+
+async def test_changing_a_fifo_queue(sqs: Sqs) -> None:
+    """A FIFO queue stays one; what it has beside a standard one can be changed and is read back (contract 3.3)."""
+    url = await sqs.create("q.fifo", FifoQueue="true")
+    reply = await sqs.ask("SetQueueAttributes", QueueUrl=url, Attributes={"FifoQueue": "false"})
+    text = "Invalid value for the parameter FifoQueue. Reason: Modifying queue type is not supported."
+    assert reply.error == (400, "InvalidAttributeValue", "InvalidAttributeValue", text)
+    change = {"DeduplicationScope": "messageGroup", "FifoThroughputLimit": "perMessageGroupId", "FifoQueue": "true"}
+    await sqs("SetQueueAttributes", QueueUrl=url, Attributes=change)
+    assert (await attributes(sqs, url)).items() >= change.items()
+    await sqs("SetQueueAttributes", QueueUrl=url, Attributes={"FifoThroughputLimit": "perMessageGroupId"})
+
+
+async def test_creating_a_fifo_queue_again(sqs: Sqs) -> None:
+    """A FIFO queue with equal attributes is as good, defaults included; another value is another queue (2.1)."""
+    url = await sqs.create("q.fifo", FifoQueue="true")
+    assert await sqs.create("q.fifo", FifoQueue="true", ContentBasedDeduplication="false") == url
+    given = {"FifoQueue": "true", "ContentBasedDeduplication": "true"}
+    reply = await sqs.ask("CreateQueue", QueueName="q.fifo", Attributes=given)
+    assert reply.error[1] == "QueueAlreadyExists"
+
+
+async def test_a_dead_letter_queue_is_of_the_same_type(sqs: Sqs) -> None:
+    """A FIFO queue has a FIFO dead-letter queue, a standard queue a standard one (contract 7.1)."""
+    await sqs.create("dead")
+    await sqs.create("dead.fifo", FifoQueue="true")
+    for name, target, given in (("q", "dead.fifo", {}), ("q.fifo", "dead", {"FifoQueue": "true"})):
+        policy = redrive(f"{ARN}:{target}", 3)
+        reply = await sqs.ask("CreateQueue", QueueName=name, Attributes={**given, "RedrivePolicy": policy})
+        assert reply.error[3].endswith("Reason: Dead-letter queue must be same type of queue as the source..")
+
+
+async def test_limits_are_settings(redis_server: RedisServer) -> None:
+    """The largest message and the longest retention can be set, and hold for queues and batches."""
+    async with serving(redis_server.url, max_message_size=2_000_000, max_retention=10**8) as sqs:
+        url = await sqs.create(MessageRetentionPeriod=str(10**8))
+        assert (await attributes(sqs, url, "MaximumMessageSize")) == {"MaximumMessageSize": "2000000"}
+        await sqs("SendMessage", QueueUrl=url, MessageBody="x" * 2_000_000)
+        reply = await sqs.ask("SetQueueAttributes", QueueUrl=url, Attributes={"MaximumMessageSize": "2000001"})
+        assert reply.error[1] == "InvalidAttributeValue"
+        reply = await sqs.ask("SendMessage", QueueUrl=url, MessageBody="x" * 2_000_001)
+        assert reply.error[3].endswith("Message must be shorter than 2000000 bytes.")

@@ -16,8 +16,9 @@ PACKAGE = Path(errors.__file__).parent
 TESTS = Path(__file__).parent
 
 ORDER = (
-    "__main__ workers server app answer aws_json actions batches queues messages queue_attributes action background "
-    "library longpoll message_attributes identifiers pipeline embedded guard errors settings"
+    "__main__ workers server app answer aws_json actions batches redrive permissions queues tags messages "
+    "queue_attributes policies action background library longpoll "
+    "message_attributes identifiers pipeline embedded guard errors settings"
 ).split()
 """A module imports only modules that stand further right."""
 

@@ -1,9 +1,15 @@
 -- Queues: made, described, changed, emptied, deleted.
 
+local MESSAGE_SIZE = 1048576
+
 -- What a queue has when nobody says otherwise (AWS's defaults, contract 3.1).
 local DEFAULTS = {
-  'DelaySeconds', 0, 'MaximumMessageSize', 1048576, 'MessageRetentionPeriod', 345600,
+  'DelaySeconds', 0, 'MaximumMessageSize', MESSAGE_SIZE, 'MessageRetentionPeriod', 345600,
   'ReceiveMessageWaitTimeSeconds', 0, 'SqsManagedSseEnabled', 'true', 'VisibilityTimeout', 30,
+}
+
+local FIFO_DEFAULTS = {
+  'ContentBasedDeduplication', 'false', 'DeduplicationScope', 'queue', 'FifoThroughputLimit', 'perQueue',
 }
 
 -- Fields that are parts of an attribute, and which: for the error that names an attribute.
@@ -21,19 +27,25 @@ local function create(queue, secret, t, fields)
   redis.call('HSET', queue, 'layout', LAYOUT, 'created', t, 'modified', t, 'incarnation', incarnation,
     'version', incarnation .. '.1', 'secret', secret, 'sequence', 0, 'oldest', 1, unpack(DEFAULTS))
   for i = 1, #fields, 2 do
+    if fields[i] == 'FifoQueue' then redis.call('HSET', queue, unpack(FIFO_DEFAULTS)) end
+  end
+  for i = 1, #fields, 2 do
     if fields[i + 1] ~= '' then redis.call('HSET', queue, fields[i], fields[i + 1]) end
   end
+  local scope = redis.call('HGET', queue, 'DeduplicationScope')
+  if scope then redis.call('HSET', queue, 'scope', scope) end -- a later change has no effect (contract 11.16)
   redis.call('UNLINK', queue .. ':deleted')
   enrol(queue)
 end
 
 -- quest_create: make a queue; one that is there already must have the values given.
 -- KEYS  the queue
--- ARGV  secret (random, hex), ms to wait after a queue of this name was deleted, then name and value of each field
+-- ARGV  secret (random, hex), ms to wait after a queue of this name was deleted, the MaximumMessageSize of a new queue
+--       that has none among its fields, then name and value of each field
 -- Reply 1 when it was made, 0 when it was there
 -- Fails QueueNameExists attribute, QueueDeletedRecently
 register('quest_create', {}, function(keys, args)
-  local queue, secret, wait_ms, fields = keys[1], args[1], tonumber(args[2]), {unpack(args, 3)}
+  local queue, secret, wait_ms, size, fields = keys[1], args[1], tonumber(args[2]), args[3], {unpack(args, 4)}
   local t = now()
   if redis.call('EXISTS', queue) == 1 then
     for i = 1, #fields, 2 do
@@ -47,7 +59,7 @@ register('quest_create', {}, function(keys, args)
   if deleted_ms and t < deleted_ms + wait_ms then fail('QueueDeletedRecently') end
   reach(queue)
 
-  create(queue, secret, t, fields)
+  create(queue, secret, t, {'MaximumMessageSize', size, unpack(fields)})
   return 1
 end)
 
@@ -80,18 +92,19 @@ end)
 
 -- quest_set_attributes: change fields of a queue; an empty value takes the field away.
 -- KEYS  the queue
--- ARGV  name and value of each field
--- Reply 1
+-- ARGV  version, name and value of each field
+-- Reply 1; or 'facts'
 -- Fails QueueDoesNotExist
 register('quest_set_attributes', {}, function(keys, args)
-  local queue = keys[1]
+  local queue, version = keys[1], args[1]
   local q = open(queue)
+  if q.version ~= version then return facts(queue) end
   local t = now()
   local changes = tonumber(string.match(q.version, '%.(%d+)$')) + 1
   reach(queue)
 
   redis.call('HSET', queue, 'modified', t, 'version', string.format('%s.%d', q.incarnation, changes))
-  for i = 1, #args, 2 do
+  for i = 2, #args, 2 do
     if args[i] == 'deadLetterTarget' then redis.call('HDEL', queue, 'redrive_stopped') end
     if args[i + 1] == '' then
       redis.call('HDEL', queue, args[i])
@@ -101,7 +114,7 @@ register('quest_set_attributes', {}, function(keys, args)
   end
   lower_alarm(q, t, t) -- a shorter retention period may make messages due
   wake_all(queue)
-  return 1
+  return {1}
 end)
 
 -- Drops every message and what is known of them; the queue, its transfers and who waits for it stay.

@@ -3,8 +3,8 @@
 from typing import Any
 
 WRITING: dict[str, list[Any]] = {
-    "quest_create": ["5ec2e7", 0, "VisibilityTimeout", 9],
-    "quest_set_attributes": ["VisibilityTimeout", 5],
+    "quest_create": ["5ec2e7", 0, 2**20, "VisibilityTimeout", 9],
+    "quest_set_attributes": ["{version}", "VisibilityTimeout", 5],
     "quest_purge": [0],
     "quest_delete_queue": [],
     "quest_add_source": ["other"],

@@ -170,9 +170,9 @@ def test_shorter_retention_applies_to_what_is_there(quest: Quest) -> None:
     quest.create()
     quest.send("a")
     quest.advance(60_000)
-    quest.call("quest_set_attributes", "orders", "MessageRetentionPeriod", 61)
+    quest.ask("quest_set_attributes", "orders", "MessageRetentionPeriod", 61)
     assert quest.tick() == [1000, 0]
-    quest.call("quest_set_attributes", "orders", "MessageRetentionPeriod", 60)
+    quest.ask("quest_set_attributes", "orders", "MessageRetentionPeriod", 60)
     assert quest.tick() == NOTHING_DUE
     assert quest.counts() == (0, 0, 0)
 

@@ -69,7 +69,7 @@ def test_timeout_0(fifo: Quest) -> None:
 
 def test_delayed(fifo: Quest) -> None:
     """A queue's delay holds each message, and a change of it counts for those that still wait (5.3, 6.4)."""
-    fifo.call("quest_set_attributes", FIFO, "DelaySeconds", 10)
+    fifo.ask("quest_set_attributes", FIFO, "DelaySeconds", 10)
     fifo.send_fifo("g", "1")
     fifo.advance(5000)
     fifo.send_fifo("g", "2")
@@ -78,10 +78,10 @@ def test_delayed(fifo: Quest) -> None:
     fifo.advance(5000)
     assert fifo.counts(FIFO) == (1, 0, 1)
     assert fifo.bodies_fifo() == ["1"]
-    fifo.call("quest_set_attributes", FIFO, "DelaySeconds", 20)
+    fifo.ask("quest_set_attributes", FIFO, "DelaySeconds", 20)
     fifo.advance(14_999)
     assert fifo.bodies_fifo() == ["1"]
-    fifo.call("quest_set_attributes", FIFO, "DelaySeconds", 0)
+    fifo.ask("quest_set_attributes", FIFO, "DelaySeconds", 0)
     assert fifo.counts(FIFO) == (1, 1, 0)
     fifo.advance(VT)
     assert fifo.bodies_fifo() == ["1", "2"]
@@ -106,7 +106,7 @@ def test_expired_handle(fifo: Quest) -> None:
 def test_dead_letter_frees_the_group(fifo: Quest) -> None:
     """An exhausted message goes to the dead-letter queue at the next receive, and its group goes on (6.1.12, 7.4)."""
     fifo.create("dead.fifo", FifoQueue="true")
-    fifo.call("quest_set_attributes", FIFO, "deadLetterTarget", "dead.fifo", "maxReceiveCount", 1)
+    fifo.ask("quest_set_attributes", FIFO, "deadLetterTarget", "dead.fifo", "maxReceiveCount", 1)
     fifo.send_fifo("g", "1", "2")
     fifo.receive_fifo(1)
     fifo.advance(VT)
@@ -124,7 +124,7 @@ def test_dead_letter_frees_the_group(fifo: Quest) -> None:
 
 def test_own_dead_letter_queue(fifo: Quest) -> None:
     """A FIFO queue that is its own dead-letter queue puts an exhausted message behind its group."""
-    fifo.call("quest_set_attributes", FIFO, "deadLetterTarget", FIFO, "maxReceiveCount", 1)
+    fifo.ask("quest_set_attributes", FIFO, "deadLetterTarget", FIFO, "maxReceiveCount", 1)
     fifo.send_fifo("g", "1", "2")
     fifo.receive_fifo(1)
     fifo.advance(VT)
@@ -134,7 +134,7 @@ def test_own_dead_letter_queue(fifo: Quest) -> None:
 
 def test_expired_message_leaves(fifo: Quest) -> None:
     """A message past its retention period leaves its group, in flight or not."""
-    fifo.call("quest_set_attributes", FIFO, "MessageRetentionPeriod", 60)
+    fifo.ask("quest_set_attributes", FIFO, "MessageRetentionPeriod", 60)
     fifo.send_fifo("g", "1", "2")
     (one,) = fifo.receive_fifo(1, 120_000)
     fifo.advance(30_000)
@@ -147,7 +147,7 @@ def test_expired_message_leaves(fifo: Quest) -> None:
 
 def test_expired_first_message_is_passed_over(fifo: Quest) -> None:
     """A receive finds the first living message of a group without a background task."""
-    fifo.call("quest_set_attributes", FIFO, "MessageRetentionPeriod", 60)
+    fifo.ask("quest_set_attributes", FIFO, "MessageRetentionPeriod", 60)
     fifo.send_fifo("g", "1")
     fifo.advance(30_000)
     fifo.send_fifo("g", "2")

@@ -35,7 +35,7 @@ def test_group_comes_back(fifo: Quest) -> None:
 def test_poison_leaves_from_the_head_only(fifo: Quest) -> None:
     """The background task dead-letters what is exhausted and first of its group, one after the other."""
     fifo.create("dead.fifo", FifoQueue="true")
-    fifo.call("quest_set_attributes", FIFO, "deadLetterTarget", "dead.fifo", "maxReceiveCount", 1)
+    fifo.ask("quest_set_attributes", FIFO, "deadLetterTarget", "dead.fifo", "maxReceiveCount", 1)
     fifo.send_fifo("g", "1", "2")
     one, _ = fifo.receive_fifo()
     fifo.change(one, 1000, queue=FIFO)

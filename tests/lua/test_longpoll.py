@@ -37,7 +37,7 @@ WAKES: dict[str, tuple[Callable[[Quest], object], Callable[[Quest], object]]] = 
     "delay end": (lambda quest: quest.send("a", delay_ms=1000), _delay_ends),
     "timeout": (lambda quest: (quest.send("a"), quest.receive()), _timeout),
     "arrival": (lambda _: None, _arrive),
-    "attribute change": (lambda _: None, lambda quest: quest.call("quest_set_attributes", "orders", "Policy", "{}")),
+    "attribute change": (lambda _: None, lambda quest: quest.ask("quest_set_attributes", "orders", "Policy", "{}")),
     "delete queue": (lambda _: None, lambda quest: quest.call("quest_delete_queue", "orders")),
     "quest send": (lambda _: None, lambda quest: quest.redis.fcall("sendMessage", 1, "orders", "a")),
 }
@@ -199,7 +199,7 @@ def test_all_are_woken_by_a_change(quest: Quest) -> None:
     with quest.listening("quest:wake:p1", "quest:wake:p2") as ear:
         _wait(quest, "p1")
         _wait(quest, "p2")
-        quest.call("quest_set_attributes", "orders", "VisibilityTimeout", 3)
+        quest.ask("quest_set_attributes", "orders", "VisibilityTimeout", 3)
         assert sorted(channel for channel, _ in ear.heard()) == ["quest:wake:p1", "quest:wake:p2"]
 
 

@@ -79,7 +79,7 @@ def test_other_version_changes_nothing(quest: Quest, function: str) -> None:
     quest.send("a", "b")
     [held] = quest.receive(1)
     known = quest.field("orders", "version")
-    quest.call("quest_set_attributes", "orders", "VisibilityTimeout", 8)
+    quest.ask("quest_set_attributes", "orders", "VisibilityTimeout", 8)
     before = quest.redis.dump("quest:{orders}"), quest.counts()
     arguments = [str(argument).format(version=known, handle=held.handle) for argument in WRITING[function]]
     word, flat = quest.call(function, "orders", *arguments)

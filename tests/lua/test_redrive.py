@@ -200,11 +200,11 @@ def test_policy_changed_meanwhile(one_redis: Quest) -> None:
     one_redis.send("a")
     _exhaust(one_redis)
     one_redis.tick()
-    one_redis.call("quest_set_attributes", "orders", "maxReceiveCount", 2)
+    one_redis.ask("quest_set_attributes", "orders", "maxReceiveCount", 2)
     one_redis.advance(2000)
     one_redis.tick()
     assert one_redis.counts() == (1, 0, 0)
-    one_redis.call("quest_set_attributes", "orders", "maxReceiveCount", "", "deadLetterTarget", "")
+    one_redis.ask("quest_set_attributes", "orders", "maxReceiveCount", "", "deadLetterTarget", "")
     _exhaust(one_redis, 3)
     assert one_redis.counts() == (1, 0, 0)
 
@@ -221,7 +221,7 @@ def test_moves_leave_nothing_behind(one_redis: Quest) -> None:
 def test_arrival_wakes_and_alarms(one_redis: Quest) -> None:
     """A dead letter wakes who waits there, and its queue's alarm is at its retention's end, counted from its sending."""
     _with_target(one_redis)
-    one_redis.call("quest_set_attributes", "dead", "MessageRetentionPeriod", 60)
+    one_redis.ask("quest_set_attributes", "dead", "MessageRetentionPeriod", 60)
     one_redis.tick("dead")
     one_redis.send("a")
     one_redis.advance(5000)

@@ -149,10 +149,10 @@ def test_redrive_stops_until_the_policy_changes(cluster: Quest) -> None:
     cluster.advance(VT)
     cluster.tick(dead_letter_after=0)
     assert cluster.counts() == (1, 0, 0)
-    cluster.call("quest_set_attributes", "orders", "VisibilityTimeout", 1)
+    cluster.ask("quest_set_attributes", "orders", "VisibilityTimeout", 1)
     assert cluster.bodies() == ["a"]
     cluster.advance(VT)
-    cluster.call("quest_set_attributes", "orders", "deadLetterTarget", "dead", "maxReceiveCount", 1)
+    cluster.ask("quest_set_attributes", "orders", "deadLetterTarget", "dead", "maxReceiveCount", 1)
     assert cluster.receive() == []
     assert len(_outbox(cluster)) == 1
 
@@ -160,7 +160,7 @@ def test_redrive_stops_until_the_policy_changes(cluster: Quest) -> None:
 def test_take_back_of_another_target(cluster: Quest) -> None:
     """Taking back from a target that the policy no longer names does not stop redrive."""
     _leaving(cluster, "a")
-    cluster.call("quest_set_attributes", "orders", "deadLetterTarget", "new", "maxReceiveCount", 1)
+    cluster.ask("quest_set_attributes", "orders", "deadLetterTarget", "new", "maxReceiveCount", 1)
     assert cluster.call("quest_take_back", "orders", "dead") == 1
     assert cluster.field("orders", "redrive_stopped") is None
 

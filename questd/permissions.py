@@ -1,0 +1,87 @@
+"""AddPermission and RemovePermission: statements of a queue's policy, added and taken out one by one."""
+
+import re
+
+from questd import errors, policies
+from questd.action import Facts, Questd, QueueAction, Request, missing
+
+LABEL = re.compile(r"[A-Za-z0-9_-]{1,80}", re.ASCII)
+ACCOUNT = re.compile(r"[0-9]{12}", re.ASCII)
+
+OWNER_ONLY = frozenset(
+    "AddPermission CancelMessageMoveTask CreateQueue DeleteQueue ListMessageMoveTasks ListQueueTags ListQueues "
+    "RemovePermission SetQueueAttributes StartMessageMoveTask TagQueue UntagQueue".split()
+)
+
+
+class _PermissionAction(QueueAction):
+    """What the two have in common: a label."""
+
+    Label: str
+
+    def model_post_init(self, _context: object, /) -> None:
+        """Check the label's form."""
+        if not self.Label:
+            raise missing("Label")
+        if not LABEL.fullmatch(self.Label):
+            raise errors.InvalidParameter(
+                self.Label,
+                "Label",
+                "Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length",
+            )
+
+    async def __call__(self, questd: Questd, _request: Request) -> None:
+        """Change the policy."""
+
+        def arguments(facts: Facts) -> tuple[str, str]:
+            policy = self.changed(facts.Policy, questd.arn(self.QueueUrl))
+            if len(policy.encode()) > policies.BYTES:
+                raise errors.InvalidValue("Policy")
+            return "Policy", policy
+
+        await questd.ask("quest_set_attributes", self.QueueUrl, arguments)
+
+    def changed(self, policy: str, arn: str) -> str:
+        """Return the policy of a queue as it is to be."""
+        raise NotImplementedError
+
+
+class AddPermission(_PermissionAction):
+    """Let accounts do something with a queue."""
+
+    AWSAccountIds: list[str]
+    Actions: list[str]
+
+    def model_post_init(self, context: object, /) -> None:
+        """Check what is granted."""
+        super().model_post_init(context)
+        if not self.Actions:
+            raise missing("Actions")
+        if len(self.Actions) > policies.ACTIONS:
+            raise errors.TooManyActions(len(self.Actions), policies.ACTIONS)
+        for action in self.Actions:
+            if action in OWNER_ONLY:
+                raise errors.InvalidParameter(
+                    f"SQS:{action}", "ActionName", "Only the queue owner is allowed to invoke this action."
+                )
+            if action not in policies.GRANTABLE:
+                raise errors.InvalidParameter(
+                    f"SQS:{action}",
+                    "ActionName",
+                    "Please refer to the appropriate WSDL for a list of valid actions. ",
+                )
+        if not self.AWSAccountIds or not all(ACCOUNT.fullmatch(account) for account in self.AWSAccountIds):
+            listed = f"[{', '.join(self.AWSAccountIds)}]"
+            raise errors.InvalidParameter(listed, "PrincipalId", "Unable to verify.")
+
+    def changed(self, policy: str, arn: str) -> str:
+        """Return the policy with this permission in it."""
+        return policies.add(policy, arn, self.Label, self.AWSAccountIds, self.Actions)
+
+
+class RemovePermission(_PermissionAction):
+    """Take a permission back."""
+
+    def changed(self, policy: str, _arn: str) -> str:
+        """Return the policy without this permission."""
+        return policies.remove(policy, self.Label)

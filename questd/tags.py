@@ -1,0 +1,83 @@
+"""Tags of a queue: TagQueue, UntagQueue, ListQueueTags; and what a tag may be (contract 9.2)."""
+
+import json
+import re
+from typing import Any
+
+from pydantic_core import from_json
+
+from questd import errors
+from questd.action import Facts, Questd, QueueAction, Request
+
+TAGS, KEY_LENGTH, VALUE_LENGTH = 50, 128, 256
+
+CHARACTERS = re.compile(r"[\w\s.:/=+@-]*")
+
+Tags = dict[str, str]
+
+
+def check(tags: Tags, queue: str) -> None:
+    """Raise what AWS answers to tags that a queue cannot have."""
+    if len(tags) > TAGS:
+        raise errors.TooManyTags(queue)
+    for key, value in tags.items():
+        if not 1 <= len(key) <= KEY_LENGTH:
+            raise errors.InvalidTagKey
+        if len(value) > VALUE_LENGTH:
+            raise errors.InvalidTagValue
+        if not CHARACTERS.fullmatch(key):
+            raise errors.InvalidTagKeyCharacters
+        if not CHARACTERS.fullmatch(value):
+            raise errors.InvalidTagValueCharacters
+        if key.lower().startswith("aws:"):
+            raise errors.ReservedTagKey
+
+
+def stored(tags: Tags) -> str:
+    """Return tags as the queue's hash keeps them; '' for none."""
+    return json.dumps(tags, separators=(",", ":")) if tags else ""
+
+
+def read(text: str) -> Tags:
+    """Return the tags in a field of a queue's hash."""
+    return from_json(text) if text else {}
+
+
+class TagQueue(QueueAction):
+    """Add tags to a queue; one of the same key gets the new value."""
+
+    Tags: Tags
+
+    async def __call__(self, questd: Questd, _request: Request) -> None:
+        """Check and keep them."""
+
+        def arguments(facts: Facts) -> tuple[str, str]:
+            tags = read(facts.tags) | self.Tags
+            check(tags, self.QueueUrl)
+            return "tags", stored(tags)
+
+        await questd.ask("quest_set_attributes", self.QueueUrl, arguments)
+
+
+class UntagQueue(QueueAction):
+    """Take tags off a queue; one it does not have is as good."""
+
+    TagKeys: list[str]
+
+    async def __call__(self, questd: Questd, _request: Request) -> None:
+        """Forget them."""
+
+        def arguments(facts: Facts) -> tuple[str, str]:
+            return "tags", stored({key: value for key, value in read(facts.tags).items() if key not in self.TagKeys})
+
+        await questd.ask("quest_set_attributes", self.QueueUrl, arguments)
+
+
+class ListQueueTags(QueueAction):
+    """List the tags of a queue."""
+
+    async def __call__(self, questd: Questd, _request: Request) -> dict[str, Any]:
+        """Return them."""
+        reply = await questd.call("quest_facts", self.QueueUrl, repeat=True)
+        tags = read(questd.learn(self.QueueUrl, reply[1]).tags)
+        return {"Tags": tags} if tags else {}
