@@ -59,6 +59,12 @@ class Request:
     """Set by an action that must be undone when its answer cannot be written."""
 
     @property
+    def queue(self) -> str:
+        """The queue that the path names, `/<account>/<queue>`; '' for any other path."""
+        parts = self.target.partition("?")[0].strip("/").split("/")
+        return "/".join(parts) if len(parts) > 1 else ""
+
+    @property
     def host(self) -> str:
         """Where the client sees this server; '' when it does not say."""
         host = self.headers.get("Host", "")
@@ -215,6 +221,14 @@ class QueueAction(Action):
     """An action on one queue."""
 
     QueueUrl: QueueName
+
+
+def validated(action: type[Action], body: bytes) -> Action:
+    """Return an action out of its members as JSON. Raises what AWS answers to wrong ones."""
+    try:
+        return action.model_validate_json(body)
+    except ValidationError as error:
+        raise mistake(error) from error
 
 
 def mistake(error: ValidationError) -> errors.SQSError:

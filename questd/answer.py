@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import to_json
 
-from questd import aws_json, errors
+from questd import aws_json, aws_query, errors
 from questd.action import Questd, Request
 from questd.identifiers import as_text, new_id
 
@@ -45,9 +45,17 @@ async def answer(questd: Questd, request: Request) -> Answer:
         return await _health(questd, path)
     if path == "/_questd/clock" and questd.settings.test_mode:
         return await _clock(questd, request)
-    if request.method == "POST" and "X-Amz-Target" in request.headers:
+    if request.method not in {"GET", "POST"}:
+        return _no_operation()
+    if request.method == "POST" and _speaks_json(request):
         return await _aws_json(questd, request)
-    return _unknown_operation(request)
+    return await _aws_query(questd, request)
+
+
+def _speaks_json(request: Request) -> bool:
+    return "X-Amz-Target" in request.headers or request.headers.get("Content-Type", "").startswith(
+        aws_json.CONTENT_TYPE
+    )
 
 
 async def _aws_json(questd: Questd, request: Request) -> Answer:
@@ -56,28 +64,46 @@ async def _aws_json(questd: Questd, request: Request) -> Answer:
     try:
         result = await aws_json.action_of(request)(questd, request)
         return Answer(200, aws_json.CONTENT_TYPE, aws_json.result_body(result), headers, request.undo)
-    except errors.SQSError as error:
-        return _error(error, headers)
-    except Exception:
-        log.exception("request %s failed", request_id)
-        return _error(errors.InternalFailure(), headers)
+    except Exception as error:  # noqa: BLE001  # whatever it is, the client gets an answer
+        return _json_error(_shown(error, request_id), headers)
 
 
-def _error(error: errors.SQSError, headers: dict[str, str]) -> Answer:
+def _json_error(error: errors.SQSError, headers: dict[str, str]) -> Answer:
     more, body = aws_json.error_parts(error)
     return Answer(error.status, aws_json.CONTENT_TYPE, body, headers | more)
 
 
+async def _aws_query(questd: Questd, request: Request) -> Answer:
+    request_id = as_text(new_id())
+    headers = {"x-amzn-RequestId": request_id}
+    try:
+        parameters = aws_query.parameters(request)
+        if "Action" not in parameters:
+            return _no_operation()
+        action = aws_query.action_of(request, parameters)
+        result = await action(questd, request)
+        return Answer(200, *aws_query.result_parts(action, result, request, request_id), headers, request.undo)
+    except Exception as error:  # noqa: BLE001  # whatever it is, the client gets an answer
+        shown = _shown(error, request_id)
+        return Answer(shown.status, *aws_query.error_parts(shown, request, request_id), headers)
+
+
+def _shown(error: Exception, request_id: str) -> errors.SQSError:
+    """Return what a client gets to see of a failure."""
+    if isinstance(error, errors.SQSError):
+        return error
+    log.error("request %s failed", request_id, exc_info=error)
+    return errors.InternalFailure()
+
+
 def refusal(error: errors.SQSError) -> Answer:
     """Return the answer to a request that comes to no action."""
-    return _error(error, {"x-amzn-RequestId": as_text(new_id())})
+    return _json_error(error, {"x-amzn-RequestId": as_text(new_id())})
 
 
-def _unknown_operation(request: Request) -> Answer:
+def _no_operation() -> Answer:
     """Return what AWS answers to a request without an action (contract 1.3.6)."""
-    if request.method == "POST" and request.headers.get("Content-Type", "").startswith("application/x-amz-json"):
-        return refusal(errors.UnknownOperationException())
-    return Answer(404, "text/xml", b"<UnknownOperationException/>")
+    return Answer(404, aws_query.XML, b"<UnknownOperationException/>")
 
 
 async def _health(questd: Questd, path: str) -> Answer:

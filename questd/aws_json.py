@@ -2,11 +2,10 @@
 
 from typing import Any
 
-from pydantic import ValidationError
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from questd import errors
-from questd.action import Action, Request, mistake
+from questd.action import Action, Request, validated
 from questd.actions import ACTIONS
 
 CONTENT_TYPE = "application/x-amz-json-1.0"
@@ -19,10 +18,18 @@ def action_of(request: Request) -> Action:
     action = ACTIONS.get(name)
     if action is None or prefix != TARGET_PREFIX:
         raise errors.UnknownOperationException
+    body = request.body or b"{}"
+    return validated(action, _with_queue(body, request.queue) if request.queue else body)
+
+
+def _with_queue(body: bytes, queue: str) -> bytes:
+    """Return members with the queue that the path names, if they name none (contract 1.2.1)."""
     try:
-        return action.model_validate_json(request.body or b"{}")
-    except ValidationError as error:
-        raise mistake(error) from error
+        members = from_json(body)
+    except ValueError:
+        return body  # whose error comes next
+    named = {"QueueUrl": queue} | members if isinstance(members, dict) else members
+    return to_json(named)
 
 
 def result_body(result: dict[str, Any] | None) -> bytes:

@@ -22,7 +22,7 @@
         │       InvalidNextToken; tags; labels of permissions; the message attributes' (contract 4.3)
         ├── MissingRequiredParameterException ── MissingParameter
         ├── SerializationException ── UnconvertibleValue, UnexpectedList, UnexpectedStructure, UnrecognizedCollection
-        └── InternalFailure, RequestEntityTooLargeException, ServiceUnavailable, UnknownOperationException
+        └── InternalFailure, RequestEntityTooLargeException, ServiceUnavailable, UnknownOperationException ── InvalidAction
 
 Subclasses of a named error carry its texts; the name on the wire is that of the class below the two bases.
 """
@@ -482,7 +482,11 @@ class ServiceUnavailable(FrameworkError, status=503):
 
 
 class UnknownOperationException(FrameworkError, code="InvalidAction"):
-    """The action is not one of Amazon SQS, or questd does not have it yet."""
+    """The action is not one of Amazon SQS."""
+
+
+class InvalidAction(UnknownOperationException):
+    """The action {name} is not valid for this endpoint."""
 
 
 def from_redis(text: str) -> SQSError | None:

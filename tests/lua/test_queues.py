@@ -101,7 +101,7 @@ def test_set_attributes(quest: Quest) -> None:
     """A change sets and takes away fields, raises the version and notes its time; the rest stays."""
     quest.create(Policy="{}", VisibilityTimeout=7)
     quest.advance(1000)
-    assert quest.ask("quest_set_attributes", "orders", "Policy", "", "DelaySeconds", 5) == 1
+    assert quest.ask("quest_set_attributes", "orders", "Policy", "", "DelaySeconds", 5) == [1]
     fields = _fields(quest)
     assert "Policy" not in fields
     assert (fields["DelaySeconds"], fields["VisibilityTimeout"]) == ("5", "7")
