@@ -13,13 +13,19 @@ from questd.queues import (
     PurgeQueue,
     SetQueueAttributes,
 )
-from questd.redrive import ListDeadLetterSourceQueues
+from questd.redrive import (
+    CancelMessageMoveTask,
+    ListDeadLetterSourceQueues,
+    ListMessageMoveTasks,
+    StartMessageMoveTask,
+)
 from questd.tags import ListQueueTags, TagQueue, UntagQueue
 
 ACTIONS: dict[str, type[Action]] = {
     action.__name__: action
     for action in (
         AddPermission,
+        CancelMessageMoveTask,
         ChangeMessageVisibility,
         ChangeMessageVisibilityBatch,
         CreateQueue,
@@ -29,6 +35,7 @@ ACTIONS: dict[str, type[Action]] = {
         GetQueueAttributes,
         GetQueueUrl,
         ListDeadLetterSourceQueues,
+        ListMessageMoveTasks,
         ListQueueTags,
         ListQueues,
         PurgeQueue,
@@ -37,6 +44,7 @@ ACTIONS: dict[str, type[Action]] = {
         SendMessage,
         SendMessageBatch,
         SetQueueAttributes,
+        StartMessageMoveTask,
         TagQueue,
         UntagQueue,
     )

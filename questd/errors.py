@@ -10,16 +10,16 @@
     │   │       RedriveAllowPolicyUnsupported
     │   ├── OverLimit ── TooManyInFlight, TooManyActions, TooManyStatements, TooManySubmittedStatements
     │   ├── ReceiptHandleIsInvalid ── InvalidReceiptHandle, ReceiptHandleOfAnotherQueue
+    │   ├── ResourceNotFoundException ── ArnDoesNotExist, TaskDoesNotExist
     │   ├── TooManyEntriesInBatchRequest ── TooManyEntries
     │   ├── UnsupportedOperation ── ListValuesNotSupported
     │   └── InvalidAddress, InvalidBatchEntryId, InvalidIdFormat, InvalidMessageContents, InvalidSecurity, Kms…, MessageNotInflight,
-    │       PurgeQueueInProgress, QueueDeletedRecently, QueueDoesNotExist, QueueNameExists, RequestThrottled,
-    │       ResourceNotFoundException
+    │       PurgeQueueInProgress, QueueDeletedRecently, QueueDoesNotExist, QueueNameExists, RequestThrottled
     └── FrameworkError                      com.amazon.coral.service: AWS's framework
         ├── InvalidParameterValueException ── InvalidParameter ── RedrivePolicyInvalid, RedriveAllowPolicyInvalid,
         │       MessageNotAvailable, TotalVisibilityTimeoutBeyondLimit; the names of queues; MessageTooLong,
         │       BatchedMessageTooLong; AttemptNotRetryable, BatchedWithoutGroup, NoDeduplicationId, ReceiptHandleExpired;
-        │       InvalidNextToken; tags; labels of permissions; the message attributes' (contract 4.3)
+        │       InvalidNextToken; tags; labels of permissions; move tasks; the message attributes' (contract 4.3)
         ├── MissingRequiredParameterException ── MissingParameter
         ├── SerializationException ── UnconvertibleValue, UnexpectedList, UnexpectedStructure, UnrecognizedCollection
         └── InternalFailure, RequestEntityTooLargeException, ServiceUnavailable, UnknownOperationException ── InvalidAction
@@ -246,7 +246,7 @@ class RequestThrottled(ModelledError, status=403):
 
 
 class ResourceNotFoundException(ModelledError, status=404):
-    """The resource that you specified for the {name} parameter doesn't exist."""
+    """The resource does not exist."""
 
 
 class TooManyEntriesInBatchRequest(ModelledError, code=_SQS + "TooManyEntriesInBatchRequest"):
@@ -255,6 +255,14 @@ class TooManyEntriesInBatchRequest(ModelledError, code=_SQS + "TooManyEntriesInB
 
 class TooManyEntries(TooManyEntriesInBatchRequest):
     """Maximum number of entries per request are 10. You have sent {count}."""
+
+
+class TaskDoesNotExist(ResourceNotFoundException):
+    """Task does not exist."""
+
+
+class ArnDoesNotExist(ResourceNotFoundException):
+    """The resource that you specified for the {name} parameter doesn't exist."""
 
 
 class UnsupportedOperation(ModelledError, code=_SQS + "UnsupportedOperation"):
@@ -311,6 +319,34 @@ visibility timeout change."""
 class TotalVisibilityTimeoutBeyondLimit(InvalidParameterValueException):
     """Value {timeout} for parameter VisibilityTimeout is invalid. Reason: Total VisibilityTimeout for the message \
 is beyond the limit [43200 seconds]"""
+
+
+class NotADeadLetterQueue(InvalidParameterValueException):
+    """Source queue must be configured as a Dead Letter Queue."""
+
+
+class TaskIsRunning(InvalidParameterValueException):
+    """There is already a task running. Only one active task is allowed for a source queue arn at a given time."""
+
+
+class InvalidTaskHandle(InvalidParameterValueException):
+    """Value for parameter TaskHandle is invalid."""
+
+
+class InvalidArn(InvalidParameterValueException):
+    """You must use this format to specify the {name}: arn:<partition>:<service>:<region>:<account-id>:<resource-id>"""
+
+
+class OutOfRange(InvalidParameterValueException):
+    """Value for parameter {name} is invalid. Reason: You must enter a number that's between {low} and {high}."""
+
+
+class MoveToItself(InvalidParameterValueException):
+    """Source queue arn and destination queue arn cannot be the same."""
+
+
+class MoveBetweenTypes(InvalidParameterValueException):
+    """The source queue and destination queue must be of the same queue type."""
 
 
 class InvalidQueueName(InvalidParameterValueException):

@@ -14,7 +14,7 @@ OWNER_ONLY = frozenset(
 )
 
 
-class _PermissionAction(QueueAction):
+class PermissionAction(QueueAction):
     """What the two have in common: a label."""
 
     Label: str
@@ -46,7 +46,7 @@ class _PermissionAction(QueueAction):
         raise NotImplementedError
 
 
-class AddPermission(_PermissionAction):
+class AddPermission(PermissionAction):
     """Let accounts do something with a queue."""
 
     AWSAccountIds: list[str]
@@ -79,7 +79,7 @@ class AddPermission(_PermissionAction):
         return policies.add(policy, arn, self.Label, self.AWSAccountIds, self.Actions)
 
 
-class RemovePermission(_PermissionAction):
+class RemovePermission(PermissionAction):
     """Take a permission back."""
 
     def changed(self, policy: str, _arn: str) -> str:

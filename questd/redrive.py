@@ -1,11 +1,26 @@
-"""Dead-letter queues: which queues name one as theirs."""
+"""Dead-letter queues: which queues name one as theirs; tasks that move messages back, or elsewhere (contract 7.6).
+
+The moving is the background task's, in lua/tasks.lua.
+"""
 
 import asyncio
+import base64
+import binascii
 from typing import Annotated, Any
 
-from questd.action import Integer, Questd, QueueAction, Request, between
+import msgpack
+from pydantic import AfterValidator, ValidationInfo
+from pydantic_core import from_json, to_json
+
+from questd import errors
+from questd.action import FIFO, Action, Integer, Questd, QueueAction, Request, between
+from questd.identifiers import as_text, new_id
 from questd.library import key_of
 from questd.queues import MAX_RESULTS, PAGE, after, token_of
+
+ARN_PARTS = 6
+RATE = 500
+RESULTS = 10
 
 
 class ListDeadLetterSourceQueues(QueueAction):
@@ -18,14 +33,136 @@ class ListDeadLetterSourceQueues(QueueAction):
         """Return the URLs of a page, by name."""
         await questd.call("quest_facts", self.QueueUrl, repeat=True)
         last = after(self.NextToken, "") if self.NextToken else ""
-        members = await questd.library.execute("SMEMBERS", f"{key_of(self.QueueUrl)}:sources")
-        once = sorted(name for name in (member.decode() for member in members) if name > last)
-        targets = await asyncio.gather(
-            *(questd.library.execute("HGET", key_of(name), "deadLetterTarget") for name in once)
-        )
-        sources = [name for name, to in zip(once, targets, strict=True) if to == self.QueueUrl.encode()]
+        sources = [name for name in await _sources(questd, self.QueueUrl) if name > last]
         page = sources[: self.MaxResults or PAGE]
         result: dict[str, Any] = {"queueUrls": [questd.url(name, request) for name in page]} if page else {}
         if len(sources) > len(page) and self.MaxResults:
             result["NextToken"] = token_of(page[-1])
         return result
+
+
+async def _sources(questd: Questd, queue: str) -> list[str]:
+    """Return the names of the queues that name this one as their dead-letter queue, in order."""
+    members = await questd.library.execute("SMEMBERS", f"{key_of(queue)}:sources")
+    once = sorted(name.decode() for name in members)
+    targets = await asyncio.gather(*(questd.library.execute("HGET", key_of(name), "deadLetterTarget") for name in once))
+    return [name for name, target in zip(once, targets, strict=True) if target == queue.encode()]
+
+
+def _arn(arn: str, info: ValidationInfo) -> str:
+    if arn.count(":") < ARN_PARTS - 1 or not arn.startswith("arn:"):
+        raise errors.InvalidArn(info.field_name)
+    return arn
+
+
+def _at_most(high: int) -> AfterValidator:
+    def check(value: int, info: ValidationInfo) -> int:
+        if not 1 <= value <= high:
+            raise errors.OutOfRange(info.field_name, 1, high)
+        return value
+
+    return AfterValidator(check)
+
+
+Arn = Annotated[str, AfterValidator(_arn)]
+
+
+def _queue_of(questd: Questd, arn: str, member: str) -> str:
+    """Return the queue that an ARN names, if it can be one here."""
+    name = arn.rpartition(":")[2]
+    if arn != questd.arn(name):
+        raise errors.ArnDoesNotExist(member)
+    return name
+
+
+async def _call(questd: Questd, function: str, arn: str, *arguments: str | int, repeat: bool = False) -> Any:  # noqa: ANN401
+    """Call a function on the queue that a SourceArn names."""
+    try:
+        return await questd.call(function, _queue_of(questd, arn, "SourceArn"), *arguments, repeat=repeat)
+    except errors.QueueDoesNotExist as error:
+        raise errors.ArnDoesNotExist("SourceArn") from error
+
+
+def _handle(task_id: str, arn: str) -> str:
+    return base64.b64encode(to_json({"taskId": task_id, "sourceArn": arn})).decode()
+
+
+class StartMessageMoveTask(Action):
+    """Begin to move a dead-letter queue's messages."""
+
+    SourceArn: Arn
+    DestinationArn: Arn | None = None
+    MaxNumberOfMessagesPerSecond: Annotated[Integer, _at_most(RATE)] | None = None
+
+    async def __call__(self, questd: Questd, _request: Request) -> dict[str, Any]:
+        """Check both queues, and start the task."""
+        if self.SourceArn == self.DestinationArn:
+            raise errors.MoveToItself
+        source = _queue_of(questd, self.SourceArn, "SourceArn")
+        await _call(questd, "quest_facts", self.SourceArn, repeat=True)
+        destination = await self._destination(questd)
+        if not await _sources(questd, source):
+            raise errors.NotADeadLetterQueue
+        task_id = as_text(new_id())
+        rate = self.MaxNumberOfMessagesPerSecond or 0
+        await _call(questd, "quest_start_move", self.SourceArn, task_id, destination, rate)
+        return {"TaskHandle": _handle(task_id, self.SourceArn)}
+
+    async def _destination(self, questd: Questd) -> str:
+        """Return the destination's name, '' for none."""
+        if not self.DestinationArn:
+            return ""
+        name = _queue_of(questd, self.DestinationArn, "DestinationArn")
+        try:
+            await questd.call("quest_facts", name, repeat=True)
+        except errors.QueueDoesNotExist as error:
+            raise errors.ArnDoesNotExist("DestinationArn") from error
+        if name.endswith(FIFO) != self.SourceArn.endswith(FIFO):
+            raise errors.MoveBetweenTypes
+        return name
+
+
+class ListMessageMoveTasks(Action):
+    """List the latest move tasks of a queue."""
+
+    SourceArn: Arn
+    MaxResults: Annotated[Integer, _at_most(RESULTS)] | None = None
+
+    async def __call__(self, questd: Questd, _request: Request) -> dict[str, Any]:
+        """Return them, newest first; one unless more are asked for."""
+        packed = await _call(questd, "quest_tasks", self.SourceArn, repeat=True)
+        results = [self._shown(questd, msgpack.unpackb(task)) for task in packed[: self.MaxResults or 1]]
+        return {"Results": results} if results else {}
+
+    def _shown(self, questd: Questd, task: dict[str, Any]) -> dict[str, Any]:
+        shown: dict[str, Any] = {}
+        if task["status"] == "RUNNING":
+            shown["TaskHandle"] = _handle(task["id"], self.SourceArn)
+        shown |= {"Status": task["status"], "SourceArn": self.SourceArn}
+        if task["destination"]:
+            shown["DestinationArn"] = questd.arn(task["destination"])
+        if task["rate"]:
+            shown["MaxNumberOfMessagesPerSecond"] = int(task["rate"])
+        shown |= {
+            "ApproximateNumberOfMessagesMoved": int(task["moved"]),
+            "ApproximateNumberOfMessagesToMove": int(task["to_move"]),
+        }
+        if task["failure"]:
+            shown["FailureReason"] = task["failure"]
+        return shown | {"StartedTimestamp": int(task["started_ms"])}
+
+
+class CancelMessageMoveTask(Action):
+    """End a running move task; what it moved stays moved."""
+
+    TaskHandle: str
+
+    async def __call__(self, questd: Questd, _request: Request) -> dict[str, Any]:
+        """End it and return how many messages it moved."""
+        try:
+            task = from_json(base64.b64decode(self.TaskHandle, validate=True))
+            task_id, arn = str(task["taskId"]), str(task["sourceArn"])
+        except (binascii.Error, ValueError, TypeError, KeyError) as error:
+            raise errors.InvalidTaskHandle from error
+        moved = await _call(questd, "quest_cancel_move", arn, task_id)
+        return {"ApproximateNumberOfMessagesMoved": moved}

@@ -1,8 +1,14 @@
-"""Dead-letter queues over HTTP (contract 2.20)."""
+"""Dead-letter queues over HTTP: their sources, and tasks that move their messages (contract 2.20 to 2.23, 7.6)."""
 
+import asyncio
+import base64
 import json
+from typing import Any
 
-from tests.client import Sqs
+import pytest
+
+from tests.client import Sqs, serving
+from tests.servers import RedisServer
 
 ARN = "arn:aws:sqs:us-east-1:000000000000"
 TO_DEAD = json.dumps({"deadLetterTargetArn": f"{ARN}:dead", "maxReceiveCount": 3})
@@ -39,3 +45,228 @@ async def test_no_such_queue(sqs: Sqs) -> None:
     """A queue that does not exist has no sources."""
     reply = await sqs.ask("ListDeadLetterSourceQueues", QueueUrl="nothing")
     assert reply.error[1] == "AWS.SimpleQueueService.NonExistentQueue"
+
+
+async def dead_letters(sqs: Sqs, *bodies: str, source: str = "q") -> str:
+    """Bring messages into the dead-letter queue of a queue; the queue's URL."""
+    await sqs.create("dead")
+    url = await sqs.create(
+        source, RedrivePolicy=json.dumps({"deadLetterTargetArn": f"{ARN}:dead", "maxReceiveCount": 1})
+    )
+    for body in bodies:
+        await sqs("SendMessage", QueueUrl=url, MessageBody=body)
+    await sqs.receive(url, MaxNumberOfMessages=10, VisibilityTimeout=0)
+    assert await sqs.receive(url, MaxNumberOfMessages=10) == []
+    return url
+
+
+async def finished(sqs: Sqs) -> dict[str, Any]:
+    """Return the newest task of the dead-letter queue once it runs no more."""
+    async with asyncio.timeout(10):
+        while True:
+            [task] = (await sqs("ListMessageMoveTasks", SourceArn=f"{ARN}:dead"))["Results"]
+            if task["Status"] != "RUNNING":
+                return task
+            await asyncio.sleep(0.02)
+
+
+async def test_moving_back(sqs: Sqs) -> None:
+    """Each message goes back to its own source as a new one: id, time and count begin anew (contract 7.6)."""
+    a = await dead_letters(sqs, "a1", "a2", source="a")
+    b = await dead_letters(sqs, "b", source="b")
+    await sqs.advance(100)
+    handle = (await sqs("StartMessageMoveTask", SourceArn=f"{ARN}:dead"))["TaskHandle"]
+    assert json.loads(base64.b64decode(handle))["sourceArn"] == f"{ARN}:dead"
+    task = await finished(sqs)
+    assert task.pop("StartedTimestamp") > 1_700_000_000_000
+    assert task == {
+        "Status": "COMPLETED",
+        "SourceArn": f"{ARN}:dead",
+        "ApproximateNumberOfMessagesMoved": 3,
+        "ApproximateNumberOfMessagesToMove": 3,
+    }
+    assert [message["Body"] for message in await sqs.receive(b)] == ["b"]
+    moved = await sqs.receive(a, MaxNumberOfMessages=10, AttributeNames=["All"])
+    assert [message["Body"] for message in moved] == ["a1", "a2"]
+    for message in moved:
+        attributes = message["Attributes"]
+        assert attributes["ApproximateReceiveCount"] == "1"
+        assert "DeadLetterQueueSourceArn" not in attributes
+        assert int(attributes["ApproximateFirstReceiveTimestamp"]) - int(attributes["SentTimestamp"]) < 50_000
+    assert len({message["MessageId"] for message in moved}) == 2
+
+
+async def test_moving_elsewhere(sqs: Sqs) -> None:
+    """A destination takes all messages, also those without a source."""
+    await dead_letters(sqs, "a")
+    await sqs("SendMessage", QueueUrl="dead", MessageBody="own")
+    other = await sqs.create("other")
+    await sqs("StartMessageMoveTask", SourceArn=f"{ARN}:dead", DestinationArn=f"{ARN}:other")
+    task = await finished(sqs)
+    assert (task["Status"], task["DestinationArn"]) == ("COMPLETED", f"{ARN}:other")
+    assert len(await sqs.receive(other, MaxNumberOfMessages=10)) == 2
+
+
+async def test_no_source(sqs: Sqs) -> None:
+    """A message of which nobody knows where it came from fails the task, and stays."""
+    await dead_letters(sqs)
+    await sqs("SendMessage", QueueUrl="dead", MessageBody="own")
+    await sqs("StartMessageMoveTask", SourceArn=f"{ARN}:dead")
+    task = await finished(sqs)
+    assert (task["Status"], task["FailureReason"]) == ("FAILED", "CouldNotDetermineMessageSource")
+    assert await sqs.counts("dead") == (1, 0, 0)
+
+
+async def test_rate_and_restart(redis_server: RedisServer) -> None:
+    """A task keeps its rate, and goes on in the next questd when its own is gone."""
+    async with serving(redis_server.url) as sqs:
+        url = await dead_letters(sqs, *"abcdefgh")
+        given = {"SourceArn": f"{ARN}:dead", "MaxNumberOfMessagesPerSecond": 10}
+        await sqs("StartMessageMoveTask", **given)
+        [task] = (await sqs("ListMessageMoveTasks", SourceArn=f"{ARN}:dead"))["Results"]
+        assert (task["Status"], task["MaxNumberOfMessagesPerSecond"]) == ("RUNNING", 10)
+    async with serving(redis_server.url) as sqs:
+        started = asyncio.get_running_loop().time()
+        task = await finished(sqs)
+        assert (task["Status"], task["ApproximateNumberOfMessagesMoved"]) == ("COMPLETED", 8)
+        assert await sqs.counts(url) == (8, 0, 0)
+        assert asyncio.get_running_loop().time() - started > 0.2
+
+
+async def test_cancel(sqs: Sqs) -> None:
+    """A cancelled task moves no more, shows no handle, and cannot be cancelled again; a new one can start."""
+    await dead_letters(sqs, "a", "b", "c")
+    given = {"SourceArn": f"{ARN}:dead", "MaxNumberOfMessagesPerSecond": 1}
+    handle = (await sqs("StartMessageMoveTask", **given))["TaskHandle"]
+    reply = await sqs.ask("StartMessageMoveTask", **given)
+    assert reply.error[3].startswith("There is already a task running.")
+    moved = (await sqs("CancelMessageMoveTask", TaskHandle=handle))["ApproximateNumberOfMessagesMoved"]
+    [task] = (await sqs("ListMessageMoveTasks", SourceArn=f"{ARN}:dead"))["Results"]
+    assert (task["Status"], task["ApproximateNumberOfMessagesMoved"]) == ("CANCELLED", moved)
+    assert "TaskHandle" not in task
+    reply = await sqs.ask("CancelMessageMoveTask", TaskHandle=handle)
+    assert reply.error == (404, "ResourceNotFoundException", "ResourceNotFoundException", "Task does not exist.")
+    await sqs("StartMessageMoveTask", SourceArn=f"{ARN}:dead")
+    assert (await finished(sqs))["Status"] == "COMPLETED"
+    tasks = (await sqs("ListMessageMoveTasks", SourceArn=f"{ARN}:dead", MaxResults=10))["Results"]
+    assert [task["Status"] for task in tasks] == ["COMPLETED", "CANCELLED"]
+
+
+async def test_fifo(sqs: Sqs) -> None:
+    """FIFO messages go back in the order of their group."""
+    await sqs.create("dead.fifo", FifoQueue="true")
+    policy = json.dumps({"deadLetterTargetArn": f"{ARN}:dead.fifo", "maxReceiveCount": 1})
+    url = await sqs.create("q.fifo", FifoQueue="true", ContentBasedDeduplication="true", RedrivePolicy=policy)
+    for body in "abc":
+        await sqs("SendMessage", QueueUrl=url, MessageBody=body, MessageGroupId="g")
+    await sqs.receive(url, MaxNumberOfMessages=10, VisibilityTimeout=0)
+    assert await sqs.receive(url) == []
+    assert await sqs.counts("dead.fifo") == (3, 0, 0)
+    await sqs("StartMessageMoveTask", SourceArn=f"{ARN}:dead.fifo")
+    poll = {"MaxNumberOfMessages": 10, "WaitTimeSeconds": 5, "MessageSystemAttributeNames": ["MessageGroupId"]}
+    got: list[dict[str, Any]] = []
+    while len(got) < 3:
+        messages = await sqs.receive(url, **poll)
+        assert messages
+        for message in messages:
+            await sqs("DeleteMessage", QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        got += messages
+    assert [message["Body"] for message in got] == ["a", "b", "c"]
+    assert got[0]["Attributes"] == {"MessageGroupId": "g"}
+
+
+SHAPE = "arn:<partition>:<service>:<region>:<account-id>:<resource-id>"
+NONE = "ResourceNotFoundException"
+BAD = "InvalidParameterValue"
+
+
+@pytest.mark.parametrize(
+    ("action", "given", "code", "text"),
+    [
+        (
+            "StartMessageMoveTask",
+            {"SourceArn": f"{ARN}:nothing"},
+            NONE,
+            "The resource that you specified for the SourceArn parameter doesn't exist.",
+        ),
+        (
+            "ListMessageMoveTasks",
+            {"SourceArn": "arn:aws:sqs:eu-west-1:000000000000:dead"},
+            NONE,
+            "The resource that you specified for the SourceArn parameter doesn't exist.",
+        ),
+        (
+            "StartMessageMoveTask",
+            {"SourceArn": f"{ARN}:dead", "DestinationArn": f"{ARN}:nothing"},
+            NONE,
+            "The resource that you specified for the DestinationArn parameter doesn't exist.",
+        ),
+        (
+            "StartMessageMoveTask",
+            {"SourceArn": f"{ARN}:q"},
+            BAD,
+            "Source queue must be configured as a Dead Letter Queue.",
+        ),
+        (
+            "StartMessageMoveTask",
+            {"SourceArn": "dead"},
+            BAD,
+            f"You must use this format to specify the SourceArn: {SHAPE}",
+        ),
+        ("StartMessageMoveTask", {}, "MissingParameter", "The request must contain the parameter SourceArn."),
+        (
+            "StartMessageMoveTask",
+            {"SourceArn": f"{ARN}:dead", "MaxNumberOfMessagesPerSecond": 501},
+            BAD,
+            (
+                "Value for parameter MaxNumberOfMessagesPerSecond is invalid. Reason: You must enter a number that's between "
+                "1 and 500."
+            ),
+        ),
+        (
+            "ListMessageMoveTasks",
+            {"SourceArn": f"{ARN}:dead", "MaxResults": 11},
+            BAD,
+            "Value for parameter MaxResults is invalid. Reason: You must enter a number that's between 1 and 10.",
+        ),
+        (
+            "StartMessageMoveTask",
+            {"SourceArn": f"{ARN}:dead", "DestinationArn": f"{ARN}:dead"},
+            BAD,
+            "Source queue arn and destination queue arn cannot be the same.",
+        ),
+        (
+            "StartMessageMoveTask",
+            {"SourceArn": f"{ARN}:dead", "DestinationArn": f"{ARN}:q.fifo"},
+            BAD,
+            "The source queue and destination queue must be of the same queue type.",
+        ),
+        ("CancelMessageMoveTask", {"TaskHandle": "x"}, BAD, "Value for parameter TaskHandle is invalid."),
+        ("CancelMessageMoveTask", {"TaskHandle": "W10="}, BAD, "Value for parameter TaskHandle is invalid."),
+        (
+            "CancelMessageMoveTask",
+            {"TaskHandle": base64.b64encode(f'{{"taskId":"x","sourceArn":"{ARN}:dead"}}'.encode()).decode()},
+            NONE,
+            "Task does not exist.",
+        ),
+        (
+            "CancelMessageMoveTask",
+            {"TaskHandle": base64.b64encode(f'{{"taskId":"x","sourceArn":"{ARN}:gone"}}'.encode()).decode()},
+            NONE,
+            "The resource that you specified for the SourceArn parameter doesn't exist.",
+        ),
+    ],
+)
+async def test_tasks_that_are_none(sqs: Sqs, action: str, given: dict[str, Any], code: str, text: str) -> None:
+    """What the move actions refuse, in AWS's words (contract 7.6)."""
+    await dead_letters(sqs)
+    await sqs.create("q.fifo", FifoQueue="true")
+    reply = await sqs.ask(action, **given)
+    assert (reply.error[1], reply.error[3]) == (code, text)
+    assert reply.status == (404 if code == NONE else 400)
+
+
+async def test_no_tasks(sqs: Sqs) -> None:
+    """A queue without tasks has no Results."""
+    await sqs.create("dead")
+    assert await sqs("ListMessageMoveTasks", SourceArn=f"{ARN}:dead") == {}

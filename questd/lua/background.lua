@@ -2,7 +2,7 @@
 -- right without it. Ticks are idempotent, so two processes doing them do no harm.
 
 local TICK_LIMIT = 250 -- of each kind of transition a tick: a few ms of Redis in all
-local MOVE_LIMIT = 10 -- dead letters a tick
+local MOVE_LIMIT = 10 -- dead letters a tick, and messages of a move task
 local SPARSE = 1000 -- so few messages that looking at all of them is cheaper than stepping to the first
 local ABANDON_LIMIT = 1000 -- lists of groups that one tick unlinks
 local RELAY_MS = 1000 -- between two looks at an outbox that is not empty
@@ -81,6 +81,7 @@ register('quest_tick', {'allow-oom'}, function(keys, args)
 
   promote(q, t, TICK_LIMIT)
   move_poison(q, t, poison_after_ms, MOVE_LIMIT)
+  due[#due + 1] = go_on_moving(q, t, MOVE_LIMIT)
   due[#due + 1] = forget_windows(queue, t, TICK_LIMIT)
   due[#due + 1] = forget_busy(q, t)
   due[#due + 1] = expire(q, t, TICK_LIMIT)

@@ -31,6 +31,7 @@
 --   …:outbox        list    messages leaving for another slot: "number incarnation target record"
 --   …:inbox         hash    incarnation of a source -> number of its last message taken
 --   …:sources       set     names of queues that (once) named this one their dead-letter queue
+--   …:tasks         list    move tasks, newest first (tasks.lua)
 --   …:waiting       zset    process -> ms until which it has long polls here
 --   …:purged        list    epochs whose group lists are still to be unlinked, named in …:groups:<epoch>
 --   …:deleted       string  ms when a queue of this name was deleted
@@ -122,7 +123,7 @@ local function reach(queue)
     redis.call('EXISTS', queue, queue .. ':messages', queue .. ':deliveries', queue .. ':visible', queue .. ':inflight',
       queue .. ':delayed', queue .. ':poison', queue .. ':arrived', queue .. ':outbox', queue .. ':inbox',
       queue .. ':sources', queue .. ':waiting', queue .. ':deleted', queue .. ':groups', queue .. ':windows',
-      queue .. ':window_order', queue .. ':purged', queue .. ':held', queue .. ':busy', queue .. ':busy_before')
+      queue .. ':window_order', queue .. ':purged', queue .. ':tasks', queue .. ':held', queue .. ':busy', queue .. ':busy_before')
   end
 end
 
@@ -156,6 +157,15 @@ end
 local UUID = '%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x'
 
 local function uuid_of(id) return string.format(UUID, string.byte(id, 1, 16)) end
+
+-- A version 4 UUID, 16 bytes, that follows from a text.
+local function id_of(text)
+  local hex = redis.sha1hex(text)
+  hex = string.sub(hex, 1, 12) .. '4' .. string.sub(hex, 14, 16) .. '8' .. string.sub(hex, 18, 32)
+  local words = {}
+  for i = 1, 4 do words[i] = tonumber(string.sub(hex, 8 * i - 7, 8 * i), 16) end
+  return struct.pack('>I4I4I4I4', unpack(words))
+end
 
 -- A delivery: its receive count in this queue, when it was received first and last, its mark (0 or 1), its group.
 local function delivery_of(count, first_ms, received_ms, mark, group)

@@ -45,15 +45,6 @@ local function create_list(name, t)
   redis.pcall('SADD', key_of(dead) .. ':sources', name) -- refused in a Cluster
 end
 
--- A MessageId (16 bytes, a version 4 UUID) from what only this queue knows.
-local function new_id(q)
-  local hex = redis.sha1hex(string.format('%s id %d', q.secret, q.sequence + 1))
-  hex = string.sub(hex, 1, 12) .. '4' .. string.sub(hex, 14, 16) .. '8' .. string.sub(hex, 18, 32)
-  local words = {}
-  for i = 1, 4 do words[i] = tonumber(string.sub(hex, 8 * i - 7, 8 * i), 16) end
-  return struct.pack('>I4I4I4I4', unpack(words))
-end
-
 -- sendMessage: put a value into a list, which is made when there is none.
 -- KEYS  name of the list
 -- ARGV  value, seconds before it is visible (default: the queue's DelaySeconds, 0)
@@ -68,7 +59,7 @@ register('sendMessage', {}, function(keys, args)
 
   if not found then create_list(name, t) end
   local q = open(queue)
-  local id = new_id(q)
+  local id = id_of(string.format('%s id %d', q.secret, q.sequence + 1))
   standard_send(q, t, {id, delay_ms, '', value, '', ''}, 1)
   return uuid_of(id)
 end)

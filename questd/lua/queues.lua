@@ -72,12 +72,8 @@ register('quest_attributes', {'no-writes'}, function(keys)
   reach(queue) -- it reads several keys: in a half-moved slot some would look empty
   local fields = redis.call('HGETALL', queue)
   if #fields == 0 then fail('QueueDoesNotExist') end
-  local q = open(queue)
-  local t = now()
-  local inflight = redis.call('ZCOUNT', queue .. ':inflight', string.format('(%d', t), '+inf')
-  local delayed_since_ms = q.fifo and t - q.delay_ms or t
-  local delayed = redis.call('ZCOUNT', queue .. ':delayed', string.format('(%d', delayed_since_ms), '+inf')
-  return {redis.call('HLEN', queue .. ':messages') - inflight - delayed, inflight, delayed, fields}
+  local visible, inflight, delayed = counts_of(open(queue), now())
+  return {visible, inflight, delayed, fields}
 end)
 
 -- quest_facts: what a process keeps of a queue.
@@ -156,7 +152,7 @@ register('quest_delete_queue', {'allow-oom'}, function(keys)
   reach(queue)
 
   empty(q, t)
-  redis.call('UNLINK', queue, queue .. ':inbox', queue .. ':sources')
+  redis.call('UNLINK', queue, queue .. ':inbox', queue .. ':sources', queue .. ':tasks')
   redis.call('SET', queue .. ':deleted', t, 'PX', 60000) -- its time is the rule; PX only tidies up
   if redis.call('EXISTS', queue .. ':purged') == 1 then leave_remains(queue) end
   strike(queue)

@@ -37,36 +37,38 @@ local function leaving(queue, record, delivery)
   return record_of(sent_ms, id, cmsgpack.pack(head), body)
 end
 
--- The dead-letter queue of a queue, opened once a call: 'gone', or 'elsewhere' when it is in another slot.
-local function target_of(q)
-  if not q.opened_target then
-    local target = key_of(q.target)
+-- Another queue, opened once a call: 'gone', or 'elsewhere' when it is in another slot.
+local function target_of(q, name)
+  q.targets = q.targets or {[name_of(q.key)] = q} -- one opened twice would not know that the other lowered the alarm
+  if not q.targets[name] then
+    local target = key_of(name)
     local found = redis.pcall('EXISTS', target) -- an error: another slot
-    if target == q.key then
-      q.opened_target = q -- opened twice, one of the two would not know that the other lowered the alarm
-    else
-      q.opened_target = found == 1 and open(target) or found == 0 and 'gone' or 'elsewhere'
-    end
+    q.targets[name] = found == 1 and open(target) or found == 0 and 'gone' or 'elsewhere'
   end
-  return q.opened_target
+  return q.targets[name]
+end
+
+-- Hands a record to another queue: at once, or by the outbox when it is in another slot.
+local function pass_on(q, t, name, target, record)
+  if target ~= 'elsewhere' then
+    arrive(target, t, record)
+  else
+    local number = math.max(tonumber(redis.call('HGET', q.key, 'transfer') or 0) + 1, server_time())
+    redis.call('HSET', q.key, 'transfer', number)
+    redis.call('RPUSH', q.key .. ':outbox', string.format('%d %s %s ', number, q.incarnation, name) .. record)
+    lower_alarm(q, t, t)
+  end
 end
 
 -- Moves a message to its dead-letter queue. False when that queue is gone: then the message stays where it is. Returns
 -- the groups to be refreshed.
 local function dead_letter(q, t, sequence, record, delivery)
-  local target = target_of(q)
+  local target = target_of(q, q.target)
   if target == 'gone' then return false end
   local left = leaving(q.key, record, delivery)
 
   local groups = remove(q, t, {sequence})
-  if target ~= 'elsewhere' then
-    arrive(target, t, left)
-  else
-    local number = math.max(tonumber(redis.call('HGET', q.key, 'transfer') or 0) + 1, server_time())
-    redis.call('HSET', q.key, 'transfer', number)
-    redis.call('RPUSH', q.key .. ':outbox', string.format('%d %s %s ', number, q.incarnation, q.target) .. left)
-    lower_alarm(q, t, t)
-  end
+  pass_on(q, t, q.target, target, left)
   return groups
 end
 
@@ -163,29 +165,4 @@ register('quest_ack', {'allow-oom'}, function(keys, args)
   reach(queue)
   if arrived > 0 then redis.call('LTRIM', queue .. ':outbox', arrived, -1) end
   return arrived
-end)
-
--- quest_take_back: the target is gone: its messages become visible here again, and redrive stops until the policy changes.
--- KEYS  the source
--- ARGV  name of the target
--- Reply how many came back
--- Fails QueueDoesNotExist
-register('quest_take_back', {'allow-oom'}, function(keys, args)
-  local queue, target = keys[1], args[1]
-  local q = open(queue)
-  local t = now()
-  local items = redis.call('LRANGE', queue .. ':outbox', 0, 99)
-  reach(queue)
-
-  local back = 0
-  for _, item in ipairs(items) do
-    local to, record = string.match(item, '^%d+ %S+ (%S+) (.*)$')
-    if to == target then
-      redis.call('LREM', queue .. ':outbox', 1, item)
-      arrive(q, t, record)
-      back = back + 1
-    end
-  end
-  if q.target == target then redis.call('HSET', queue, 'redrive_stopped', 1) end
-  return back
 end)

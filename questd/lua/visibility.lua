@@ -1,6 +1,14 @@
 -- Visibility: messages handed out are hidden for a while, and shown again. A message is visible, delayed or in flight by
 -- the clock alone; what is written here only follows it.
 
+-- How many messages are visible, in flight, delayed: by the clock, whoever looked last.
+local function counts_of(q, t)
+  local inflight = redis.call('ZCOUNT', q.key .. ':inflight', string.format('(%d', t), '+inf')
+  local delayed_since_ms = q.fifo and t - q.delay_ms or t
+  local delayed = redis.call('ZCOUNT', q.key .. ':delayed', string.format('(%d', delayed_since_ms), '+inf')
+  return redis.call('HLEN', q.key .. ':messages') - inflight - delayed, inflight, delayed
+end
+
 -- Whether there is something to receive, as far as that is known without looking at the clock.
 local function has_visible(q)
   local queue = q.key

@@ -17,6 +17,8 @@ WRITING: dict[str, list[Any]] = {
     "quest_arrive": ["abc123", 1, b"\0" * 26 + b"body"],
     "quest_ack": [1],
     "quest_take_back": ["other"],
+    "quest_start_move": ["id", "", 0],
+    "quest_cancel_move": ["id"],
     "quest_pass": [],
 }
 """The functions that write in a queue, and arguments of which each makes sense."""
@@ -25,6 +27,7 @@ READING: dict[str, list[Any]] = {
     "quest_attributes": [],
     "quest_facts": [],
     "quest_outbox": [10],
+    "quest_tasks": [],
     "quest_alarm": [],
 }
 OF_THE_LEASE = {"quest_lease", "quest_holder"}
@@ -34,6 +37,6 @@ WITHOUT_QUEUE = {"quest_alarm", "quest_outbox", "quest_ack", "quest_create"}
 
 WHEN_FULL = {
     "quest_receive", "quest_delete", "quest_change_visibility", "quest_give_back", "quest_tick", "quest_purge",
-    "quest_delete_queue", "quest_ack", "quest_take_back", "quest_pass", "quest_lease", "getMessage", "deleteMessage",
+    "quest_delete_queue", "quest_ack", "quest_take_back", "quest_cancel_move", "quest_pass", "quest_lease", "getMessage", "deleteMessage",
 }  # fmt: skip
 """What works in a full Redis: all that makes room or gives it away."""
