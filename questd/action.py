@@ -8,9 +8,10 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo
 
-from questd import errors
+from questd import errors, namespaces
 from questd.library import Library, key_of
 from questd.longpoll import LongPolls
+from questd.namespaces import NOWHERE, Namespace
 from questd.settings import Settings
 
 QUEUE_NAME = re.compile(r"(?=.{1,80}\Z)[A-Za-z0-9_-]+(\.fifo)?", re.ASCII)
@@ -55,6 +56,8 @@ class Request:
     peer: str = ""
     principal: str = ""
     """Who asks: set by one step; '' is anybody."""
+    namespace: Namespace = NOWHERE
+    """Where its queues are: set by one step."""
     undo: Callable[[], None] | None = None
     """Set by an action that must be undone when its answer cannot be written."""
 
@@ -82,15 +85,29 @@ class Questd:
     ahead_ms: float | None = None
     """How far Redis's clock is ahead of this process's monotonic one; None before the first receive."""
 
+    @property
+    def home(self) -> Namespace:
+        """The server's own namespace."""
+        region, account = self.settings.region, self.settings.account
+        return Namespace(region, account, (region, account) if self.settings.multi_region else None)
+
     def arn(self, queue: str) -> str:
         """Return the ARN of a queue."""
-        return f"arn:aws:sqs:{self.settings.region}:{self.settings.account}:{queue}"
+        region, account, bare = namespaces.parts(self.home, queue)
+        return f"arn:aws:sqs:{region}:{account}:{bare}"
+
+    def name_of(self, arn: str) -> str | None:
+        """Return the queue that an ARN names; None when it can be none of this server's."""
+        region, account, bare = arn.split(":", 5)[3:]
+        name = self.home._replace(region=region).of_account(account).name(bare)
+        return name if arn == self.arn(name) and QUEUE_NAME.fullmatch(bare) else None
 
     def url(self, queue: str, request: Request) -> str:
         """Return the URL of a queue, on the host that the client used."""
         here = request.host or f"{self.settings.host}:{self.settings.port}"
         base = (self.settings.public_url or f"http://{here}").rstrip("/")
-        return f"{base}/{self.settings.account}/{queue}"
+        _, account, bare = namespaces.parts(self.home, queue)
+        return f"{base}/{account}/{bare}"
 
     async def call(self, function: str, queue: str, *arguments: bytes | str | float, repeat: bool = False) -> Any:  # noqa: ANN401
         """Call a function of the library on a queue."""
@@ -170,14 +187,15 @@ class Questd:
         self.ahead_ms = server_ms - time.monotonic() * 1000
 
 
-def _queue_name(url: object) -> str:
+def _queue_name(url: object, info: ValidationInfo) -> str:
     """Return the queue that a QueueUrl names: a URL on any host, or a bare name (contract 1.4)."""
     if not isinstance(url, str):
         return url  # type: ignore[return-value]  # the type check comes next
-    name = url.rpartition("/")[2]
+    path, _, name = url.rpartition("/")
     if not QUEUE_NAME.fullmatch(name):
         raise errors.QueueDoesNotExist
-    return name
+    namespace: Namespace = info.context or NOWHERE
+    return namespace.of_account(path.rpartition("/")[2]).name(name)
 
 
 def between(low: int, high: int, reason: str) -> AfterValidator:
@@ -223,10 +241,10 @@ class QueueAction(Action):
     QueueUrl: QueueName
 
 
-def validated(action: type[Action], body: bytes) -> Action:
+def validated(action: type[Action], body: bytes, request: Request) -> Action:
     """Return an action out of its members as JSON. Raises what AWS answers to wrong ones."""
     try:
-        return action.model_validate_json(body)
+        return action.model_validate_json(body, context=request.namespace)
     except ValidationError as error:
         raise mistake(error) from error
 

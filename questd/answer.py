@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import to_json
 
-from questd import aws_json, aws_query, errors
+from questd import aws_json, aws_query, errors, namespaces
 from questd.action import Questd, Request
 from questd.identifiers import as_text, new_id
 
@@ -45,6 +45,7 @@ async def answer(questd: Questd, request: Request) -> Answer:
         return await _health(questd, path)
     if path == "/_questd/clock" and questd.settings.test_mode:
         return await _clock(questd, request)
+    request.namespace = namespaces.of_request(questd.home, request.headers, request.target)
     if request.method not in {"GET", "POST"}:
         return _no_operation()
     if request.method == "POST" and _speaks_json(request):

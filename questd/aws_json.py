@@ -19,7 +19,7 @@ def action_of(request: Request) -> Action:
     if action is None or prefix != TARGET_PREFIX:
         raise errors.UnknownOperationException
     body = request.body or b"{}"
-    return validated(action, _with_queue(body, request.queue) if request.queue else body)
+    return validated(action, _with_queue(body, request.queue) if request.queue else body, request)
 
 
 def _with_queue(body: bytes, queue: str) -> bytes:

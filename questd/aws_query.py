@@ -86,7 +86,7 @@ def action_of(request: Request, given: Mapping[str, str]) -> Action:
     members = _members(tree, action.model_fields, entry.model_fields if entry else (), entry.__name__ if entry else "")
     if request.queue and "QueueUrl" in action.model_fields:
         members.setdefault("QueueUrl", request.queue)
-    return validated(action, to_json(members))
+    return validated(action, to_json(members), request)
 
 
 def _tree(given: Mapping[str, str]) -> Tree:

@@ -70,7 +70,7 @@ def _fifo_queue(name: str, value: str) -> Stored:
 
 
 def _redrive_policy(_name: str, value: str) -> Stored:
-    """Check a RedrivePolicy in itself (contract 7.1); its target's existence is Redis's to know."""
+    """Check a RedrivePolicy in itself (contract 7.1); its target is an ARN still."""
     if not value:
         return {"deadLetterTarget": "", "maxReceiveCount": ""}
     try:
@@ -86,17 +86,18 @@ def _redrive_policy(_name: str, value: str) -> Stored:
         raise errors.RedrivePolicyInvalid(
             value, "Only following attributes are supported: [maxReceiveCount, deadLetterTargetArn]."
         )
-    target = _queue_of_arn(value, policy["deadLetterTargetArn"])
+    target = _arn(value, policy["deadLetterTargetArn"])
     return {"deadLetterTarget": target, "maxReceiveCount": str(_tries(value, policy["maxReceiveCount"]))}
 
 
-def _queue_of_arn(value: str, arn: object) -> str:
-    parts = arn.split(":") if isinstance(arn, str) else []
+def _arn(value: str, arn: object) -> str:
+    text = arn if isinstance(arn, str) else ""
+    parts = text.split(":")
     if len(parts) != ARN_PARTS or parts[0] != "arn" or not parts[5]:
         raise errors.RedrivePolicyInvalid(value, "Dead-letter target ARN should be fully qualified ARN.")
     if parts[2] != "sqs":
         raise errors.RedrivePolicyInvalid(value, "Only SQS queues are valid resources for deadLetterTargetArn.")
-    return str(parts[5])
+    return text
 
 
 def _tries(value: str, count: object) -> int:

@@ -13,6 +13,7 @@ from pydantic_core import from_json
 from questd import errors, tags
 from questd.action import FIFO, QUEUE_NAME, Action, Facts, Integer, Questd, QueueAction, Request, between
 from questd.library import key_of
+from questd.namespaces import BEHIND, bare
 from questd.queue_attributes import READABLE, readable, stored
 
 MINUTE_MS = 60_000
@@ -55,15 +56,18 @@ async def _attributes(questd: Questd, name: str) -> Texts:
     return readable(fields, (visible, in_flight, delayed), questd.arn, name)
 
 
-async def _claim_target(questd: Questd, name: str, attributes: Texts, fields: Mapping[str, str]) -> None:
-    """Check that the dead-letter queue is there and allows this queue, and tell it who its source is."""
-    target = fields.get("deadLetterTarget")
-    if not target:
-        return
-    policy = attributes["RedrivePolicy"]
-    if target.endswith(FIFO) != name.endswith(FIFO):
+async def _claim_target(questd: Questd, name: str, fields: Texts, policy: str) -> Texts:
+    """Check that the dead-letter queue is there and allows this queue, and tell it who its source is.
+
+    Returns the fields with the queue's name in the place of its ARN.
+    """
+    arn = fields.get("deadLetterTarget")
+    if not arn:
+        return fields
+    target = questd.name_of(arn)
+    if arn.endswith(FIFO) != name.endswith(FIFO):
         raise errors.RedrivePolicyInvalid(policy, "Dead-letter queue must be same type of queue as the source..")
-    if from_json(policy)["deadLetterTargetArn"] != questd.arn(target):
+    if target is None or questd.arn(name).rpartition(":")[0] != arn.rpartition(":")[0]:
         raise errors.RedrivePolicyInvalid(policy, "Dead-letter target owner should be same as the source.")
     try:
         if not _allows(await _attributes(questd, target), questd.arn(name)):
@@ -71,6 +75,7 @@ async def _claim_target(questd: Questd, name: str, attributes: Texts, fields: Ma
         await questd.call("quest_add_source", target, name)
     except errors.QueueDoesNotExist as error:
         raise errors.RedrivePolicyInvalid(policy, "Dead letter target does not exist.") from error
+    return fields | {"deadLetterTarget": target}
 
 
 def _allows(attributes: Texts, source_arn: str) -> bool:
@@ -89,15 +94,16 @@ class CreateQueue(Action):
 
     async def __call__(self, questd: Questd, request: Request) -> dict[str, Any]:
         """Make it and return its URL."""
+        name = request.namespace.name(self.QueueName)
         fields = stored(self.Attributes, questd.settings.attribute_limits, self._scope())
-        await _claim_target(questd, self.QueueName, self.Attributes, fields)
+        fields = await _claim_target(questd, name, fields, self.Attributes.get("RedrivePolicy", ""))
         if self.tags:
-            tags.check(self.tags, self.QueueName)
+            tags.check(self.tags, name)
             fields["tags"] = tags.stored(self.tags)
         size = questd.settings.max_message_size
         secret = secrets.token_hex(20)
-        await questd.call("quest_create", self.QueueName, secret, _wait_ms(questd), size, *_flat(fields))
-        return {"QueueUrl": questd.url(self.QueueName, request)}
+        await questd.call("quest_create", name, secret, _wait_ms(questd), size, *_flat(fields))
+        return {"QueueUrl": questd.url(name, request)}
 
     def _scope(self) -> str | None:
         """Return the DeduplicationScope that a new FIFO queue has by default, None for a standard queue."""
@@ -121,11 +127,13 @@ class GetQueueUrl(Action):
         """Return its URL."""
         if not self.QueueName:
             raise errors.NoQueueName
-        other = self.QueueOwnerAWSAccountId not in (None, questd.settings.account)
-        if other or not QUEUE_NAME.fullmatch(self.QueueName):
+        owner = self.QueueOwnerAWSAccountId or request.namespace.account
+        namespace = request.namespace.of_account(owner)
+        if namespace.account != owner or not QUEUE_NAME.fullmatch(self.QueueName):
             raise errors.QueueDoesNotExist
-        await questd.call("quest_facts", self.QueueName, repeat=True)
-        return {"QueueUrl": questd.url(self.QueueName, request)}
+        name = namespace.name(self.QueueName)
+        await questd.call("quest_facts", name, repeat=True)
+        return {"QueueUrl": questd.url(name, request)}
 
 
 class ListQueues(Action):
@@ -137,9 +145,9 @@ class ListQueues(Action):
 
     async def __call__(self, questd: Questd, request: Request) -> dict[str, Any]:
         """Return the URLs of a page; a name without a queue (one just deleted) is left out."""
-        prefix = self.QueueNamePrefix or ""
+        prefix = request.namespace.name(self.QueueNamePrefix or "")
         start = f"({after(self.NextToken, prefix)}" if self.NextToken else f"[{prefix}" if prefix else "-"
-        end = b"[" + prefix.encode() + b"\xff" if prefix else "+"
+        end = b"[" + prefix.encode() + b"\xff" if prefix else f"({BEHIND}"
         limit = self.MaxResults or PAGE
         page = await questd.library.execute("ZRANGE", "quest:queues", start, end, "BYLEX", "LIMIT", 0, limit + 1)
         names = [name.decode() for name in page[:limit]]
@@ -162,7 +170,7 @@ def after(token: str, prefix: str) -> str:
         name = base64.b64decode(token, altchars=b"-_", validate=True).decode()
     except (binascii.Error, UnicodeDecodeError, ValueError) as error:
         raise errors.InvalidNextToken from error
-    if not QUEUE_NAME.fullmatch(name) or not name.startswith(prefix):
+    if not QUEUE_NAME.fullmatch(bare(name)) or not name.startswith(prefix):
         raise errors.InvalidNextToken
     return name
 
@@ -205,10 +213,11 @@ class SetQueueAttributes(QueueAction):
     async def __call__(self, questd: Questd, _request: Request) -> None:
         """Check and change them."""
         await questd.facts_of(self.QueueUrl)
-        redrive = {name: value for name, value in self.Attributes.items() if name == "RedrivePolicy"}
-        await _claim_target(questd, self.QueueUrl, redrive, stored(redrive, {}, None))
-        await questd.ask("quest_set_attributes", self.QueueUrl, lambda facts: _flat(self._fields(questd, facts)))
+        policy = {name: value for name, value in self.Attributes.items() if name == "RedrivePolicy"}
+        redrive = await _claim_target(questd, self.QueueUrl, stored(policy, {}, None), "".join(policy.values()))
 
-    def _fields(self, questd: Questd, facts: Facts) -> Texts:
-        scope = facts.DeduplicationScope if facts.FifoQueue else None
-        return stored(self.Attributes, questd.settings.attribute_limits, scope)
+        def arguments(facts: Facts) -> list[str]:
+            scope = facts.DeduplicationScope if facts.FifoQueue else None
+            return _flat(stored(self.Attributes, questd.settings.attribute_limits, scope) | redrive)
+
+        await questd.ask("quest_set_attributes", self.QueueUrl, arguments)

@@ -69,8 +69,8 @@ Arn = Annotated[str, AfterValidator(_arn)]
 
 def _queue_of(questd: Questd, arn: str, member: str) -> str:
     """Return the queue that an ARN names, if it can be one here."""
-    name = arn.rpartition(":")[2]
-    if arn != questd.arn(name):
+    name = questd.name_of(arn) if arn.count(":") >= ARN_PARTS - 1 else None
+    if name is None:
         raise errors.ArnDoesNotExist(member)
     return name
 

@@ -104,6 +104,10 @@ class Settings(BaseSettings):
         14 * 24 * 3600, ge=60, description="seconds that a queue may keep its messages at most; as on AWS by default"
     )
     max_in_flight: int = Field(120_000, ge=1, description="messages of a queue in flight at most, as on AWS by default")
+    multi_region: bool = Field(
+        default=False,
+        description="keep the queues of each region and account apart; a request's signature or host says which",
+    )
     dead_letter_after: Annotated[float, Field(ge=0, allow_inf_nan=False)] | Literal["never"] = Field(
         2.0,
         examples=["0", "2.5", "never"],

@@ -8,6 +8,7 @@ from pydantic_core import from_json
 
 from questd import errors
 from questd.action import Facts, Questd, QueueAction, Request
+from questd.namespaces import bare
 
 TAGS, KEY_LENGTH, VALUE_LENGTH = 50, 128, 256
 
@@ -19,7 +20,7 @@ Tags = dict[str, str]
 def check(tags: Tags, queue: str) -> None:
     """Raise what AWS answers to tags that a queue cannot have."""
     if len(tags) > TAGS:
-        raise errors.TooManyTags(queue)
+        raise errors.TooManyTags(bare(queue))
     for key, value in tags.items():
         if not 1 <= len(key) <= KEY_LENGTH:
             raise errors.InvalidTagKey

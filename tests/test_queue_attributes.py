@@ -33,9 +33,10 @@ def test_booleans_are_read_in_any_case(value: str) -> None:
 
 
 def test_a_redrive_policy_is_stored_in_parts() -> None:
-    """Redis gets the target's name and the count; an empty policy takes both away."""
-    policy = '{"deadLetterTargetArn":"arn:aws:sqs:us-east-1:000000000000:dead","maxReceiveCount":"3"}'
-    assert stored({"RedrivePolicy": policy}) == {"deadLetterTarget": "dead", "maxReceiveCount": "3"}
+    """The target and the count are two fields; an empty policy takes both away."""
+    arn = "arn:aws:sqs:us-east-1:000000000000:dead"
+    policy = f'{{"deadLetterTargetArn":"{arn}","maxReceiveCount":"3"}}'
+    assert stored({"RedrivePolicy": policy}) == {"deadLetterTarget": arn, "maxReceiveCount": "3"}
     assert stored({"RedrivePolicy": ""}) == {"deadLetterTarget": "", "maxReceiveCount": ""}
 
 

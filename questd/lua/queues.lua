@@ -126,13 +126,13 @@ end
 -- KEYS  the queue
 -- ARGV  ms to wait between two purges
 -- Reply 1
--- Fails QueueDoesNotExist, PurgeQueueInProgress queue
+-- Fails QueueDoesNotExist, PurgeQueueInProgress and its bare name
 register('quest_purge', {'allow-oom'}, function(keys, args)
   local queue, wait_ms = keys[1], tonumber(args[1])
   local q = open(queue)
   local t = now()
   local purged_ms = redis.call('HGET', queue, 'purged_ms')
-  if purged_ms and t < purged_ms + wait_ms then fail('PurgeQueueInProgress', name_of(queue)) end
+  if purged_ms and t < purged_ms + wait_ms then fail('PurgeQueueInProgress', string.match(name_of(queue), '[^/]*$')) end
   reach(queue)
 
   empty(q, t)

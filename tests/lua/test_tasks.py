@@ -110,22 +110,20 @@ def test_a_deleted_queue_forgets_its_tasks(dead: Quest) -> None:
     assert not dead.redis.exists("quest:{dead}:tasks")
 
 
-def test_across_slots(quest: Quest) -> None:
+def test_across_slots(cluster: Quest) -> None:
     """In a Cluster a task's messages leave by the outbox, and the task fails when they come back."""
-    if not quest.clustered:
-        pytest.skip("one Redis moves them at once")
-    quest.create("dead")
-    quest.create("other")
-    quest.send("a", "b", queue="dead")
-    quest.call("quest_start_move", "dead", "t", "other", 1)
-    quest.tick("dead")
-    number, incarnation, target, record = quest.read("quest_outbox", "dead", 10)
+    cluster.create("dead")
+    cluster.create("other")
+    cluster.send("a", "b", "c", queue="dead")
+    cluster.call("quest_start_move", "dead", "t", "other", 1)
+    cluster.tick("dead")
+    number, incarnation, target, record = cluster.read("quest_outbox", "dead", 10)
     assert target == b"other"
-    quest.call("quest_arrive", "other", incarnation, number, record)
-    quest.call("quest_ack", "dead", number)
-    assert quest.bodies(queue="other") == ["a"]
-    quest.advance(1000)
-    assert quest.tick("dead")[1] == 1
-    quest.create("dead2")
-    assert quest.call("quest_take_back", "dead", "other") == 1
-    assert quest.counts("dead") == (1, 0, 0)
+    cluster.call("quest_arrive", "other", incarnation, number, record)
+    cluster.call("quest_ack", "dead", number)
+    assert cluster.bodies(queue="other") == ["a"]
+    cluster.advance(1000)
+    assert cluster.tick("dead")[1] == 1
+    assert cluster.call("quest_take_back", "dead", "other") == 1
+    assert cluster.counts("dead") == (2, 0, 0)
+    assert _task(cluster)["status"] == "FAILED"

@@ -1,0 +1,67 @@
+"""Namespaces: which region and account a request means, and how a queue of another one than this server's own is named.
+
+A queue of the server's own region and account goes by its bare name everywhere inside; one of another namespace by
+`~region/account/name`, which sorts behind every bare name. Redis and Lua see names only.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+from urllib.parse import unquote
+
+CREDENTIAL = re.compile(r"Credential=([^/,\s&]+)/[0-9]{8}/([a-z0-9-]{1,30})/sqs/aws4_request")
+HOST = re.compile(r"(?:sqs\.([a-z0-9-]{1,30})\.|([a-z0-9-]{1,30})\.queue\.)")
+ACCOUNT = re.compile(r"[0-9]{12}", re.ASCII)
+
+BEHIND = "~"
+"""How the name of a queue of another namespace begins: behind all that a bare name may begin with."""
+
+
+class Namespace(NamedTuple):
+    """A region and an account. `home` is the server's own; None when it knows no other."""
+
+    region: str
+    account: str
+    home: tuple[str, str] | None = None
+
+    def of_account(self, account: str) -> "Namespace":
+        """Return the namespace of another account, if there are several, and if it is one."""
+        return self._replace(account=account) if self.home and ACCOUNT.fullmatch(account) else self
+
+    def name(self, bare: str) -> str:
+        """Return what a queue of this namespace is called inside."""
+        if self.home in (None, (self.region, self.account)):
+            return bare
+        return f"{BEHIND}{self.region}/{self.account}/{bare}"
+
+
+NOWHERE = Namespace("", "")
+"""Of a request that has not been looked at."""
+
+
+def of_request(home: Namespace, headers: Mapping[str, str], target: str) -> Namespace:
+    """Return the namespace of a request: by its signature, else by its host.
+
+    An access key of twelve digits is an account, as users of LocalStack know it.
+    """
+    if not home.home:
+        return home
+    signature = headers.get("Authorization") or unquote(target.partition("?")[2])
+    credential = CREDENTIAL.search(signature)
+    if credential:
+        return home._replace(region=credential[2]).of_account(credential[1])
+    host = HOST.match(headers.get("Host", ""))
+    return home._replace(region=host[1] or host[2]) if host else home
+
+
+def parts(home: Namespace, name: str) -> tuple[str, str, str]:
+    """Return region, account and bare name of a queue."""
+    if not name.startswith(BEHIND):
+        return home.region, home.account, name
+    region, account, bare = name.removeprefix(BEHIND).split("/")
+    return region, account, bare
+
+
+def bare(name: str) -> str:
+    """Return a queue's name as its clients know it."""
+    return name.rpartition("/")[2]
