@@ -1,9 +1,6 @@
 """boto3 against a process of questd: what the SDK checks and parses by itself is right."""
 
 import json
-import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,29 +8,19 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.servers import RedisServer
-
 
 @pytest.fixture
-def client(redis_server: RedisServer) -> Iterator[Any]:
+def client(questd_url: str) -> Iterator[Any]:
     """Give a boto3 client of a questd process."""
-    command = [sys.executable, "-m", "questd", "serve", "--port", "0", "--redis-url", redis_server.url]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
-    assert process.stdout
-    found = re.search(r"http://\S+", process.stdout.readline())
-    assert found
     made = boto3.client(
         "sqs",
-        endpoint_url=found[0],
+        endpoint_url=questd_url,
         region_name="us-east-1",
         aws_access_key_id="any",
         aws_secret_access_key="any",
     )
     yield made
     made.close()
-    process.terminate()
-    process.stdout.close()
-    process.wait()
 
 
 def test_the_life_of_a_message(client: Any) -> None:
