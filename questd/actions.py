@@ -49,3 +49,37 @@ ACTIONS: dict[str, type[Action]] = {
         UntagQueue,
     )
 }
+
+DIFFERENCES = {
+    "AddPermission": "the policy is kept and returned, not enforced",
+    "CancelMessageMoveTask": "the task is CANCELLED at once",
+    "ChangeMessageVisibility": "",
+    "ChangeMessageVisibilityBatch": "",
+    "CreateQueue": "a name is free again at once after DeleteQueue (60 s with `--strict-aws`)",
+    "DeleteMessage": "standard queues: an older receipt handle answers 200 and never deletes a later delivery",
+    "DeleteMessageBatch": "as DeleteMessage",
+    "DeleteQueue": "at once",
+    "GetQueueAttributes": "the counts are exact",
+    "GetQueueUrl": "",
+    "ListDeadLetterSourceQueues": "",
+    "ListMessageMoveTasks": "",
+    "ListQueueTags": "",
+    "ListQueues": "by name",
+    "PurgeQueue": "at once, as often as you like (every 60 s with `--strict-aws`)",
+    "ReceiveMessage": "a short poll returns what there is; standard queues give the oldest message first",
+    "RemovePermission": "",
+    "SendMessage": "KMS keys are kept and returned, not used; no throughput quotas",
+    "SendMessageBatch": "as SendMessage",
+    "SetQueueAttributes": "at once; a policy is kept and returned, not enforced",
+    "StartMessageMoveTask": "as fast as Redis allows unless a rate is given; a queue remembers ten tasks",
+    "TagQueue": "",
+    "UntagQueue": "",
+}
+"""What a client can tell from AWS, by action; the README shows it."""
+
+
+def table() -> str:
+    """Return all actions, what each is for and what differs from AWS, as the Markdown table in the README."""
+    rows = [("action", "", "what differs from AWS"), ("---", "---", "---")]
+    rows += [(name, (action.__doc__ or "").splitlines()[0], DIFFERENCES[name]) for name, action in ACTIONS.items()]
+    return "\n".join(f"| {' | '.join(row)} |".replace("|  |", "| |").replace("|  |", "| |") for row in rows)

@@ -1,7 +1,8 @@
 """The table of actions."""
 
 from questd.action import Action
-from questd.actions import ACTIONS
+from questd.actions import ACTIONS, DIFFERENCES, table
+from tests.test_readme import README
 
 
 def _all(kind: type[Action]) -> set[str]:
@@ -11,3 +12,9 @@ def _all(kind: type[Action]) -> set[str]:
 def test_every_action_is_in_the_table() -> None:
     """A class that is an action can be asked for by its name; those that others build on cannot."""
     assert _all(Action) - {"QueueAction", "BatchAction", "PermissionAction"} == set(ACTIONS)
+
+
+def test_the_readme_shows_every_action() -> None:
+    """The README has the table of actions as it is generated, with what differs from AWS."""
+    assert DIFFERENCES.keys() == ACTIONS.keys()
+    assert f"\n{table()}\n" in README

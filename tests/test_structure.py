@@ -72,6 +72,12 @@ def test_lua_fails_with_known_names() -> None:
             assert issubclass(getattr(errors, name), errors.SQSError), f"{path.name}: {name}"
 
 
+def test_actions_are_those_of_the_model() -> None:
+    """Every action of AWS's model is there, and no other."""
+    assert ACTIONS.keys() == MODEL["operations"].keys()
+    assert len(ACTIONS) == 23
+
+
 @pytest.mark.parametrize("action", sorted(ACTIONS))
 def test_members_are_those_of_the_model(action: str) -> None:
     """An action takes the members that AWS's model gives it, none left out and none invented."""
