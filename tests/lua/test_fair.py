@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from tests.bench.fair import dwell_times
 from tests.lua.quest import VT, Quest
 
 KEY = "quest:{orders}"
@@ -180,3 +181,13 @@ def test_walk(one_redis: Quest, seed: int) -> None:
     while messages := one_redis.receive(10, LONG_MS):
         got += [message.body for message in messages]
     assert sorted(got) == sorted(living)
+
+
+def test_quiet_tenants_hardly_wait(default: Quest) -> None:
+    """Beside a backlog that takes all consumers minutes, messages of quiet tenants are received as if it were not there."""
+    waits, waiting = dwell_times(default, 5000, grouped=True, seconds=10)
+    assert waiting <= 10
+    assert waits[int(len(waits) * 0.95)] <= 100
+    default.reset()
+    waits, waiting = dwell_times(default, 5000, grouped=False, seconds=10)
+    assert waits == []
