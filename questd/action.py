@@ -39,6 +39,7 @@ class Facts(NamedTuple):
     FifoQueue: bool
     ContentBasedDeduplication: bool
     DeduplicationScope: str
+    FifoThroughputLimit: str
     scope: str
     """Of deduplication in a FIFO queue: "queue" or "messageGroup", as it was created."""
     Policy: str
@@ -121,9 +122,9 @@ class Questd:
             known = self.learn(queue, reply[1])
         return known
 
-    def learn(self, queue: str, flat: list[bytes]) -> Facts:
+    def learn(self, queue: str, pairs: list[bytes]) -> Facts:
         """Keep the facts of a queue, out of all the fields of its hash."""
-        fields = dict(zip(flat[::2], flat[1::2], strict=True))
+        fields = dict(zip(pairs[::2], pairs[1::2], strict=True))
         if len(self.facts) >= FACTS_LIMIT:
             self.facts.clear()
         self.facts[queue] = Facts(
@@ -133,6 +134,7 @@ class Questd:
             FifoQueue=fields.get(b"FifoQueue") == b"true",
             ContentBasedDeduplication=fields.get(b"ContentBasedDeduplication") == b"true",
             DeduplicationScope=fields.get(b"DeduplicationScope", b"").decode(),
+            FifoThroughputLimit=fields.get(b"FifoThroughputLimit", b"").decode(),
             scope=fields.get(b"scope", b"").decode(),
             Policy=fields.get(b"Policy", b"").decode(),
             tags=fields.get(b"tags", b"").decode(),
@@ -174,6 +176,11 @@ class Questd:
                 return reply
             self.learn(queue, reply[1])
 
+    async def change(self, queue: str, fields: Callable[[Facts], Mapping[str, str]]) -> None:
+        """Change fields of a queue's hash, made out of what it is now; '' takes one away. Raises QueueDoesNotExist."""
+        await self.ask("quest_set_attributes", queue, lambda facts: flat(fields(facts)))
+        self.facts.pop(queue, None)
+
     async def _relearn(self, queue: str) -> Facts:
         self.facts.pop(queue, None)
         return await self.facts_of(queue)
@@ -185,6 +192,11 @@ class Questd:
     def note_time(self, server_ms: int) -> None:
         """Keep how far Redis's clock is ahead."""
         self.ahead_ms = server_ms - time.monotonic() * 1000
+
+
+def flat(fields: Mapping[str, str]) -> list[str]:
+    """Return names and values in turn, as functions take them."""
+    return [part for pair in fields.items() for part in pair]
 
 
 def _queue_name(url: object, info: ValidationInfo) -> str:

@@ -8,7 +8,8 @@
     │   ├── InvalidAttributeName ── UnknownAttribute, OnlyForFifoQueues, TwoKindsOfEncryption
     │   ├── InvalidAttributeValue ── InvalidValue, QueueTypeIsFixed, LimitNeedsScope, RedrivePolicyNotJson,
     │   │       RedriveAllowPolicyUnsupported
-    │   ├── OverLimit ── TooManyInFlight, TooManyActions, TooManyStatements, TooManySubmittedStatements
+    │   ├── OverLimit ── PolicyTooLong, TooManyInFlight, TooManyInPermission, TooManyInStatement,
+    │   │       TooManySubmittedStatements
     │   ├── ReceiptHandleIsInvalid ── InvalidReceiptHandle, ReceiptHandleOfAnotherQueue
     │   ├── ResourceNotFoundException ── ArnDoesNotExist, TaskDoesNotExist
     │   ├── TooManyEntriesInBatchRequest ── TooManyEntries
@@ -19,7 +20,7 @@
         ├── InvalidParameterValueException ── InvalidParameter ── RedrivePolicyInvalid, RedriveAllowPolicyInvalid,
         │       MessageNotAvailable, TotalVisibilityTimeoutBeyondLimit; the names of queues; MessageTooLong,
         │       BatchedMessageTooLong; AttemptNotRetryable, BatchedWithoutGroup, NoDeduplicationId, ReceiptHandleExpired;
-        │       InvalidNextToken; tags; labels of permissions; move tasks; the message attributes' (contract 4.3)
+        │       InvalidNextToken, InvalidPageSize; tags; labels of permissions; move tasks; the message attributes' (contract 4.3)
         ├── MissingRequiredParameterException ── MissingParameter
         ├── SerializationException ── UnconvertibleValue, UnexpectedList, UnexpectedStructure, UnrecognizedCollection
         └── InternalFailure, RequestEntityTooLargeException, ServiceUnavailable, UnknownOperationException ── InvalidAction
@@ -201,16 +202,20 @@ class TooManyInFlight(OverLimit):
 timeout before receiving more."""
 
 
-class TooManyStatements(OverLimit):
-    """{count} Statements were found, maximum allowed is {limit}."""
+class PolicyTooLong(OverLimit):
+    """Submitted policy is over max allowed size."""
+
+
+class TooManyInPermission(OverLimit):
+    """{count} {what} were found, maximum allowed is {limit}."""
+
+
+class TooManyInStatement(OverLimit):
+    """{count} {what} were found in a statement from the submitted policy, max allowed is {limit}"""
 
 
 class TooManySubmittedStatements(OverLimit):
     """{count} statements were found in the submitted policy, max allowed is {limit}"""
-
-
-class TooManyActions(OverLimit):
-    """{count} Actions were found, maximum allowed is {limit}."""
 
 
 class PurgeQueueInProgress(ModelledError, code=_SQS + "PurgeQueueInProgress", status=403):
@@ -396,6 +401,10 @@ class LabelExists(InvalidParameterValueException):
 
 class NoSuchLabel(InvalidParameterValueException):
     """Value {label} for parameter Label is invalid. Reason: {reason}"""
+
+
+class InvalidPageSize(InvalidParameterValueException):
+    """Value for parameter MaxResults is invalid. Reason: MaxResults must be an integer between 1 and 1000."""
 
 
 class InvalidNextToken(InvalidParameterValueException):

@@ -33,13 +33,10 @@ class PermissionAction(QueueAction):
     async def __call__(self, questd: Questd, _request: Request) -> None:
         """Change the policy."""
 
-        def arguments(facts: Facts) -> tuple[str, str]:
-            policy = self.changed(facts.Policy, questd.arn(self.QueueUrl))
-            if len(policy.encode()) > policies.BYTES:
-                raise errors.InvalidValue("Policy")
-            return "Policy", policy
+        def fields(facts: Facts) -> dict[str, str]:
+            return {"Policy": self.changed(facts.Policy, questd.arn(self.QueueUrl))}
 
-        await questd.ask("quest_set_attributes", self.QueueUrl, arguments)
+        await questd.change(self.QueueUrl, fields)
 
     def changed(self, policy: str, arn: str) -> str:
         """Return the policy of a queue as it is to be."""
@@ -49,16 +46,15 @@ class PermissionAction(QueueAction):
 class AddPermission(PermissionAction):
     """Let accounts do something with a queue."""
 
-    AWSAccountIds: list[str]
-    Actions: list[str]
+    AWSAccountIds: list[str] | None = None
+    Actions: list[str] | None = None
 
     def model_post_init(self, context: object, /) -> None:
         """Check what is granted."""
         super().model_post_init(context)
         if not self.Actions:
             raise missing("Actions")
-        if len(self.Actions) > policies.ACTIONS:
-            raise errors.TooManyActions(len(self.Actions), policies.ACTIONS)
+        policies.check_permission(self.AWSAccountIds or [], self.Actions)
         for action in self.Actions:
             if action in OWNER_ONLY:
                 raise errors.InvalidParameter(
@@ -70,13 +66,13 @@ class AddPermission(PermissionAction):
                     "ActionName",
                     "Please refer to the appropriate WSDL for a list of valid actions. ",
                 )
-        if not self.AWSAccountIds or not all(ACCOUNT.fullmatch(account) for account in self.AWSAccountIds):
-            listed = f"[{', '.join(self.AWSAccountIds)}]"
-            raise errors.InvalidParameter(listed, "PrincipalId", "Unable to verify.")
+        accounts = self.AWSAccountIds or []
+        if not accounts or not all(ACCOUNT.fullmatch(account) for account in accounts):
+            raise errors.InvalidParameter(f"[{', '.join(accounts)}]", "PrincipalId", "Unable to verify.")
 
     def changed(self, policy: str, arn: str) -> str:
         """Return the policy with this permission in it."""
-        return policies.add(policy, arn, self.Label, self.AWSAccountIds, self.Actions)
+        return policies.add(policy, arn, self.Label, self.AWSAccountIds or [], self.Actions or [])
 
 
 class RemovePermission(PermissionAction):

@@ -19,6 +19,7 @@ Stored = dict[str, str]
 NUMBER = re.compile(r"[0-9]{1,18}")
 
 TEXT_LENGTH = 2048
+PERMISSIONS = ("allowAll", "denyAll", "byQueue")
 SOURCE_ARNS = 10
 TRIES = range(1, 1001)
 
@@ -105,8 +106,9 @@ def _tries(value: str, count: object) -> int:
         text = str(count)
         if NUMBER.fullmatch(text) and int(text) in TRIES:
             return int(text)
+    shown = count if isinstance(count, str) else json.dumps(count)
     raise errors.RedrivePolicyInvalid(
-        value, f"Invalid value for maxReceiveCount: {count}, valid values are from 1 to 1000 both inclusive."
+        value, f"Invalid value for maxReceiveCount: {shown}, valid values are from 1 to 1000 both inclusive."
     )
 
 
@@ -119,12 +121,14 @@ def _redrive_allow_policy(name: str, value: str) -> Stored:
         permission, arns = policy["redrivePermission"], policy.get("sourceQueueArns")
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise errors.RedriveAllowPolicyUnsupported from error
-    if permission not in ("allowAll", "denyAll", "byQueue") or not isinstance(arns, (list, type(None))):
+    known = permission in PERMISSIONS and policy.keys() <= {"redrivePermission", "sourceQueueArns"}
+    if not known or not isinstance(arns, (list, type(None))) or not all(isinstance(arn, str) for arn in arns or ()):
         raise errors.RedriveAllowPolicyUnsupported
     wrong = _wrong_sources(permission, arns)
     if wrong:
         raise errors.RedriveAllowPolicyInvalid(value, wrong)
-    return {name: json.dumps(policy, separators=(",", ":"))}
+    # In one order: CreateQueue compares texts.
+    return {name: json.dumps(dict(sorted(policy.items())), separators=(",", ":"))}
 
 
 def _wrong_sources(permission: str, arns: list[Any] | None) -> str | None:
@@ -172,18 +176,20 @@ READ_ONLY = (
 READABLE = frozenset({"All", *SETTABLE, *READ_ONLY, *FIFO_ONLY})
 
 
-def stored(attributes: Mapping[str, str], limits: Mapping[str, int], scope: str | None) -> Stored:
+def stored(
+    attributes: Mapping[str, str], limits: Mapping[str, int], scope: str | None, throughput: str = "perQueue"
+) -> Stored:
     """Return the fields to store for the attributes given, each checked. Raises what AWS answers (contract 3.3).
 
-    `limits` are the highest values of some attributes; `scope` is the DeduplicationScope of a FIFO queue as it is, None
-    for a standard queue.
+    `limits` are the highest values of some attributes; `scope` and `throughput` are the DeduplicationScope and the
+    FifoThroughputLimit of a FIFO queue as it is, `scope` None for a standard queue.
     """
     fields: Stored = {}
     for name, value in attributes.items():
         fields |= _rule(name, fifo=scope is not None)(name, value)
         if name in limits and int(fields[name]) > limits[name]:
             raise errors.InvalidValue(name)
-    by_group = fields.get("FifoThroughputLimit") == "perMessageGroupId"
+    by_group = fields.get("FifoThroughputLimit", throughput) == "perMessageGroupId"
     if by_group and fields.get("DeduplicationScope", scope) != "messageGroup":
         raise errors.LimitNeedsScope
     return fields | _encryption(fields)
@@ -200,7 +206,10 @@ def _rule(name: str, *, fifo: bool) -> Callable[[str, str], Stored]:
 
 
 def _encryption(fields: Stored) -> Stored:
-    """Return what one kind of encryption does to the other (contract 3.2): a queue has one at a time."""
+    """Return what one kind of encryption does to the other: a queue has one at a time (contract 3.2).
+
+    That SQS's own kind takes a key away is not known of AWS.
+    """
     if fields.get("KmsMasterKeyId"):
         if fields.get("SqsManagedSseEnabled") == "true":
             raise errors.TwoKindsOfEncryption

@@ -4,14 +4,13 @@ import asyncio
 import base64
 import binascii
 import secrets
-from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator
 from pydantic_core import from_json
 
 from questd import errors, tags
-from questd.action import FIFO, QUEUE_NAME, Action, Facts, Integer, Questd, QueueAction, Request, between
+from questd.action import FIFO, QUEUE_NAME, Action, Facts, Integer, Questd, QueueAction, Request, flat
 from questd.library import key_of
 from questd.namespaces import BEHIND, bare
 from questd.queue_attributes import READABLE, readable, stored
@@ -20,8 +19,6 @@ MINUTE_MS = 60_000
 """What AWS waits between a queue's deletion and its re-creation, and between two purges; questd only when strict."""
 
 PAGE = 1000
-
-MAX_RESULTS = "MaxResults must be an integer between 1 and 1000."
 
 Texts = dict[str, str]
 
@@ -41,18 +38,23 @@ def _known_names(names: list[str]) -> list[str]:
     return names
 
 
+def _page_size(value: int) -> int:
+    if not 1 <= value <= PAGE:
+        raise errors.InvalidPageSize
+    return value
+
+
+PageSize = Annotated[Integer, AfterValidator(_page_size)]
+
+
 def _wait_ms(questd: Questd) -> int:
     return MINUTE_MS if questd.settings.strict_aws else 0
 
 
-def _flat(fields: Mapping[str, str]) -> list[str]:
-    return [part for pair in fields.items() for part in pair]
-
-
 async def _attributes(questd: Questd, name: str) -> Texts:
     """Return every attribute of a queue. Raises QueueDoesNotExist."""
-    visible, in_flight, delayed, flat = await questd.call("quest_attributes", name, repeat=True)
-    fields = {key.decode(): value.decode() for key, value in zip(flat[::2], flat[1::2], strict=True)}
+    visible, in_flight, delayed, pairs = await questd.call("quest_attributes", name, repeat=True)
+    fields = {key.decode(): value.decode() for key, value in zip(pairs[::2], pairs[1::2], strict=True)}
     return readable(fields, (visible, in_flight, delayed), questd.arn, name)
 
 
@@ -89,30 +91,31 @@ class CreateQueue(Action):
     """Make a queue; one that is there already with the same attributes is as good."""
 
     QueueName: Annotated[str, AfterValidator(_new_name)]
-    Attributes: Texts = Field(default_factory=dict)
-    tags: Texts = Field(default_factory=dict)
+    Attributes: Texts | None = None
+    tags: Texts | None = None
 
     async def __call__(self, questd: Questd, request: Request) -> dict[str, Any]:
         """Make it and return its URL."""
         name = request.namespace.name(self.QueueName)
-        fields = stored(self.Attributes, questd.settings.attribute_limits, self._scope())
-        fields = await _claim_target(questd, name, fields, self.Attributes.get("RedrivePolicy", ""))
+        given = self.Attributes or {}
+        fields = stored(given, questd.settings.attribute_limits, self._scope(given))
+        fields = await _claim_target(questd, name, fields, given.get("RedrivePolicy", ""))
         if self.tags:
             tags.check(self.tags, name)
             fields["tags"] = tags.stored(self.tags)
         size = questd.settings.max_message_size
         secret = secrets.token_hex(20)
-        await questd.call("quest_create", name, secret, _wait_ms(questd), size, *_flat(fields))
+        await questd.call("quest_create", name, secret, _wait_ms(questd), size, *flat(fields))
         return {"QueueUrl": questd.url(name, request)}
 
-    def _scope(self) -> str | None:
+    def _scope(self, given: Texts) -> str | None:
         """Return the DeduplicationScope that a new FIFO queue has by default, None for a standard queue."""
-        fifo = self.Attributes.get("FifoQueue", "").lower()
+        fifo = given.get("FifoQueue", "").lower()
         if fifo == "true" and not self.QueueName.endswith(FIFO):
             raise errors.InvalidFifoQueueName
         if fifo == "false":
             raise errors.UnknownAttribute("FifoQueue")
-        if self.QueueName.endswith(FIFO) and "FifoQueue" not in self.Attributes:
+        if self.QueueName.endswith(FIFO) and "FifoQueue" not in given:
             raise errors.InvalidQueueName
         return "queue" if self.QueueName.endswith(FIFO) else None
 
@@ -140,7 +143,7 @@ class ListQueues(Action):
     """List queues by name, in pages when asked for."""
 
     QueueNamePrefix: str | None = None
-    MaxResults: Annotated[Integer, between(1, PAGE, MAX_RESULTS)] | None = None
+    MaxResults: PageSize | None = None
     NextToken: str | None = None
 
     async def __call__(self, questd: Questd, request: Request) -> dict[str, Any]:
@@ -195,12 +198,12 @@ class PurgeQueue(QueueAction):
 class GetQueueAttributes(QueueAction):
     """Describe a queue."""
 
-    AttributeNames: Annotated[list[str], AfterValidator(_known_names)] = Field(default_factory=list)
+    AttributeNames: Annotated[list[str], AfterValidator(_known_names)] | None = None
 
     async def __call__(self, questd: Questd, _request: Request) -> dict[str, Any]:
         """Return the attributes asked for that it has."""
         attributes = await _attributes(questd, self.QueueUrl)
-        names = set(self.AttributeNames)
+        names = set(self.AttributeNames or ())
         shown = {name: value for name, value in attributes.items() if "All" in names or name in names}
         return {"Attributes": shown} if shown else {}
 
@@ -216,8 +219,9 @@ class SetQueueAttributes(QueueAction):
         policy = {name: value for name, value in self.Attributes.items() if name == "RedrivePolicy"}
         redrive = await _claim_target(questd, self.QueueUrl, stored(policy, {}, None), "".join(policy.values()))
 
-        def arguments(facts: Facts) -> list[str]:
+        def fields(facts: Facts) -> Texts:
             scope = facts.DeduplicationScope if facts.FifoQueue else None
-            return _flat(stored(self.Attributes, questd.settings.attribute_limits, scope) | redrive)
+            limits = questd.settings.attribute_limits
+            return stored(self.Attributes, limits, scope, facts.FifoThroughputLimit) | redrive
 
-        await questd.ask("quest_set_attributes", self.QueueUrl, arguments)
+        await questd.change(self.QueueUrl, fields)

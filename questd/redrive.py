@@ -13,10 +13,10 @@ from pydantic import AfterValidator, ValidationInfo
 from pydantic_core import from_json, to_json
 
 from questd import errors
-from questd.action import FIFO, Action, Integer, Questd, QueueAction, Request, between
+from questd.action import FIFO, Action, Integer, Questd, QueueAction, Request
 from questd.identifiers import as_text, new_id
 from questd.library import key_of
-from questd.queues import MAX_RESULTS, PAGE, after, token_of
+from questd.queues import PAGE, PageSize, after, token_of
 
 ARN_PARTS = 6
 RATE = 500
@@ -26,7 +26,7 @@ RESULTS = 10
 class ListDeadLetterSourceQueues(QueueAction):
     """List the queues whose RedrivePolicy names this one, in pages when asked for."""
 
-    MaxResults: Annotated[Integer, between(1, PAGE, MAX_RESULTS)] | None = None
+    MaxResults: PageSize | None = None
     NextToken: str | None = None
 
     async def __call__(self, questd: Questd, request: Request) -> dict[str, Any]:

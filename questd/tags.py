@@ -2,12 +2,13 @@
 
 import json
 import re
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import AfterValidator
 from pydantic_core import from_json
 
 from questd import errors
-from questd.action import Facts, Questd, QueueAction, Request
+from questd.action import Facts, Questd, QueueAction, Request, missing
 from questd.namespaces import bare
 
 TAGS, KEY_LENGTH, VALUE_LENGTH = 50, 128, 256
@@ -44,34 +45,47 @@ def read(text: str) -> Tags:
     return from_json(text) if text else {}
 
 
+def _some(tags: Tags) -> Tags:
+    if not tags:
+        raise missing("Tags")
+    return tags
+
+
+def _keys(keys: list[str]) -> list[str]:
+    if not keys or not all(1 <= len(key) <= KEY_LENGTH for key in keys):
+        raise errors.InvalidTagKey
+    return keys
+
+
 class TagQueue(QueueAction):
     """Add tags to a queue; one of the same key gets the new value."""
 
-    Tags: Tags
+    Tags: Annotated[Tags, AfterValidator(_some)]
 
     async def __call__(self, questd: Questd, _request: Request) -> None:
         """Check and keep them."""
 
-        def arguments(facts: Facts) -> tuple[str, str]:
+        def fields(facts: Facts) -> Tags:
             tags = read(facts.tags) | self.Tags
             check(tags, self.QueueUrl)
-            return "tags", stored(tags)
+            return {"tags": stored(tags)}
 
-        await questd.ask("quest_set_attributes", self.QueueUrl, arguments)
+        await questd.change(self.QueueUrl, fields)
 
 
 class UntagQueue(QueueAction):
     """Take tags off a queue; one it does not have is as good."""
 
-    TagKeys: list[str]
+    TagKeys: Annotated[list[str], AfterValidator(_keys)]
 
     async def __call__(self, questd: Questd, _request: Request) -> None:
         """Forget them."""
 
-        def arguments(facts: Facts) -> tuple[str, str]:
-            return "tags", stored({key: value for key, value in read(facts.tags).items() if key not in self.TagKeys})
+        def fields(facts: Facts) -> Tags:
+            kept = {key: value for key, value in read(facts.tags).items() if key not in self.TagKeys}
+            return {"tags": stored(kept)}
 
-        await questd.ask("quest_set_attributes", self.QueueUrl, arguments)
+        await questd.change(self.QueueUrl, fields)
 
 
 class ListQueueTags(QueueAction):

@@ -32,6 +32,10 @@ class Reply:
         return self.status, self.headers["x-amzn-query-error"].partition(";")[0], kind, self.json["message"]
 
 
+ARN = "arn:aws:sqs:us-east-1:000000000000"
+"""How the ARN of every queue begins."""
+
+
 class Sqs:
     """A client of one questd, with nothing between the test and the wire."""
 
@@ -62,6 +66,16 @@ class Sqs:
         """Make a queue and return its URL."""
         url: str = (await self("CreateQueue", QueueName=name, Attributes=attributes))["QueueUrl"]
         return url
+
+    async def attributes(self, url: str, *names: str) -> dict[str, str]:
+        """Return some of a queue's attributes; all without names."""
+        reply = await self("GetQueueAttributes", QueueUrl=url, AttributeNames=list(names) or ["All"])
+        found: dict[str, str] = reply.get("Attributes", {})
+        return found
+
+    async def set(self, url: str, **attributes: str) -> None:
+        """Set attributes of a queue."""
+        await self("SetQueueAttributes", QueueUrl=url, Attributes=attributes)
 
     async def receive(self, url: str, **members: Any) -> list[dict[str, Any]]:
         """Receive from a queue."""

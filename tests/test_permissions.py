@@ -1,11 +1,13 @@
 """Permissions over HTTP (contract 2.15, 2.16, 9.1)."""
 
+import asyncio
 import json
 from typing import Any
 
 import pytest
 
-from tests.client import Sqs
+from tests.client import Sqs, serving
+from tests.servers import RedisServer
 
 ARN = "arn:aws:sqs:us-east-1:000000000000:q"
 ONE = {"AWSAccountIds": ["444455556666"], "Actions": ["ReceiveMessage"]}
@@ -57,6 +59,16 @@ async def test_adding_to_a_policy_that_was_set(sqs: Sqs) -> None:
     assert found["Statement"][1]["Sid"] == "L"
 
 
+OWNER_ONLY = " for parameter ActionName is invalid. Reason: Only the queue owner is allowed to invoke this action."
+WSDL = (
+    " for parameter ActionName is invalid. Reason: Please refer to the appropriate WSDL for a list of valid actions. "
+)
+LABEL = (
+    " for parameter Label is invalid. Reason: Can only include alphanumeric characters, hyphens, or underscores. "
+    "1 to 80 in length"
+)
+
+
 @pytest.mark.parametrize(
     ("change", "code", "text"),
     [
@@ -65,39 +77,31 @@ async def test_adding_to_a_policy_that_was_set(sqs: Sqs) -> None:
             "InvalidParameterValue",
             "Value there for parameter Label is invalid. Reason: Already exists.",
         ),
-        (
-            {"Label": "a b"},
-            "InvalidParameterValue",
-            (
-                "Value a b for parameter Label is invalid. Reason: Can only include alphanumeric characters, hyphens, "
-                "or underscores. 1 to 80 in length"
-            ),
-        ),
+        ({"Label": "a b"}, "InvalidParameterValue", f"Value a b{LABEL}"),
         ({"Label": ""}, "MissingParameter", "The request must contain the parameter Label."),
         ({"Label": None}, "MissingParameter", "The request must contain the parameter Label."),
         ({"Actions": []}, "MissingParameter", "The request must contain the parameter Actions."),
-        (
-            {"Actions": ["RemovePermission"]},
-            "InvalidParameterValue",
-            (
-                "Value SQS:RemovePermission for parameter ActionName is invalid. Reason: Only the queue owner is allowed "
-                "to invoke this action."
-            ),
-        ),
-        (
-            {"Actions": ["Fly"]},
-            "InvalidParameterValue",
-            (
-                "Value SQS:Fly for parameter ActionName is invalid. Reason: Please refer to the appropriate WSDL for a list "
-                "of valid actions. "
-            ),
-        ),
+        ({"Actions": ["RemovePermission"]}, "InvalidParameterValue", f"Value SQS:RemovePermission{OWNER_ONLY}"),
+        ({"Actions": ["Fly"]}, "InvalidParameterValue", f"Value SQS:Fly{WSDL}"),
         ({"Actions": ["SendMessage"] * 8}, "OverLimit", "8 Actions were found, maximum allowed is 7."),
         (
             {"AWSAccountIds": []},
             "InvalidParameterValue",
             "Value [] for parameter PrincipalId is invalid. Reason: Unable to verify.",
         ),
+        (
+            {"AWSAccountIds": None},
+            "InvalidParameterValue",
+            "Value [] for parameter PrincipalId is invalid. Reason: Unable to verify.",
+        ),
+        (
+            {"AWSAccountIds": ["444455556666"] * 51},
+            "OverLimit",
+            "51 Principals were found, maximum allowed is 50.",
+        ),
+        ({"Actions": ["SendMessageBatch"]}, "InvalidParameterValue", f"Value SQS:SendMessageBatch{WSDL}"),
+        ({"Actions": ["SendMessage", "TagQueue"]}, "InvalidParameterValue", f"Value SQS:TagQueue{OWNER_ONLY}"),
+        ({"Label": "x" * 81}, "InvalidParameterValue", f"Value {'x' * 81}{LABEL}"),
         (
             {"AWSAccountIds": ["me"]},
             "InvalidParameterValue",
@@ -135,3 +139,25 @@ async def test_removing_what_is_not_there(sqs: Sqs) -> None:
     await sqs("AddPermission", QueueUrl=url, Label="L", **ONE)
     reply = await sqs.ask("RemovePermission", QueueUrl=url, Label="X")
     assert reply.error[3] == "Value X for parameter Label is invalid. Reason: can't find label on existing policy."
+
+
+async def test_a_policy_that_is_full(sqs: Sqs) -> None:
+    """A permission that makes the policy longer than 8192 bytes is refused, and changes nothing (contract 9.1)."""
+    url = await sqs.create()
+    many = {"AWSAccountIds": ["444455556666"] * 50, "Actions": ["*"]}
+    for number in range(4):
+        await sqs("AddPermission", QueueUrl=url, Label=f"L{number}", **many)
+    reply = await sqs.ask("AddPermission", QueueUrl=url, Label="L4", **many)
+    assert reply.error == (403, "OverLimit", "OverLimit", "Submitted policy is over max allowed size.")
+    assert len((await policy(sqs, url))["Statement"]) == 4
+
+
+async def test_no_permission_is_lost(sqs: Sqs, redis_server: RedisServer) -> None:
+    """Of permissions that two questds add at the same time none is lost, and each label is added once."""
+    url = await sqs.create()
+    async with serving(redis_server.url) as other:
+        turns = [(server, f"L{number}") for number in range(10) for server in (sqs, other)]
+        asked = [server.ask("AddPermission", QueueUrl=url, Label=label, **ONE) for server, label in turns]
+        replies = await asyncio.gather(*asked)
+    assert sorted(reply.status for reply in replies) == [200] * 10 + [400] * 10
+    assert sorted(one["Sid"] for one in (await policy(sqs, url))["Statement"]) == [f"L{number}" for number in range(10)]

@@ -1,4 +1,4 @@
-"""Queues over HTTP: made, found, listed, described, changed, emptied, deleted (contract 2.1 to 2.7, 3, 7.1, 7.2)."""
+"""Queues over HTTP: made, found, listed, described, changed, emptied, deleted (contract 2.1 to 2.7, 7.1, 7.2)."""
 
 import json
 from typing import Any
@@ -14,38 +14,10 @@ ABSENT = (
 )  # fmt: skip
 NAME_TEXT = "Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length"
 
-DEFAULTS = {
-    "ApproximateNumberOfMessages": "0",
-    "ApproximateNumberOfMessagesDelayed": "0",
-    "ApproximateNumberOfMessagesNotVisible": "0",
-    "DelaySeconds": "0",
-    "MaximumMessageSize": "1048576",
-    "MessageRetentionPeriod": "345600",
-    "QueueArn": f"{ARN}:q",
-    "ReceiveMessageWaitTimeSeconds": "0",
-    "SqsManagedSseEnabled": "true",
-    "VisibilityTimeout": "30",
-}
-
-
-async def attributes(sqs: Sqs, url: str, *names: str) -> dict[str, str]:
-    """Return some of a queue's attributes; all without names."""
-    reply = await sqs("GetQueueAttributes", QueueUrl=url, AttributeNames=list(names) or ["All"])
-    found: dict[str, str] = reply.get("Attributes", {})
-    return found
-
 
 def redrive(target: str, count: object) -> str:
     """Return a RedrivePolicy."""
     return json.dumps({"deadLetterTargetArn": target, "maxReceiveCount": count})
-
-
-async def test_a_new_queue_has_these_attributes(sqs: Sqs) -> None:
-    """`All` of a fresh standard queue are exactly AWS's twelve (contract 3.1)."""
-    url = await sqs.create()
-    found = await attributes(sqs, url)
-    assert abs(int(found.pop("CreatedTimestamp")) - int(found.pop("LastModifiedTimestamp"))) == 0
-    assert found == DEFAULTS
 
 
 async def test_the_url_has_the_host_that_the_client_used(sqs: Sqs) -> None:
@@ -63,7 +35,7 @@ async def test_the_url_can_be_set(redis_server: RedisServer) -> None:
     ) as sqs:
         url = await sqs.create()
         assert url == "https://mq.example/111122223333/q"
-        assert await attributes(sqs, url, "QueueArn") == {"QueueArn": "arn:aws:sqs:eu-west-1:111122223333:q"}
+        assert await sqs.attributes(url, "QueueArn") == {"QueueArn": "arn:aws:sqs:eu-west-1:111122223333:q"}
 
 
 @pytest.mark.parametrize("name", ["a b", "a/b", "a{b}", "a.b", "x" * 81, "ä", "q.fifo", "a\n"])
@@ -71,6 +43,12 @@ async def test_bad_names(sqs: Sqs, name: str) -> None:
     """A name that is none is refused with AWS's words; `.fifo` is for FIFO queues only."""
     reply = await sqs.ask("CreateQueue", QueueName=name)
     assert reply.error == (400, "InvalidParameterValue", "InvalidParameterValueException", NAME_TEXT)
+
+
+async def test_members_that_are_null_are_absent(sqs: Sqs) -> None:
+    """Null stands for a member that was not given (the awsJson rule)."""
+    url = (await sqs("CreateQueue", QueueName="q", Attributes=None, tags=None))["QueueUrl"]
+    assert await sqs("GetQueueAttributes", QueueUrl=url, AttributeNames=None) == {}
 
 
 async def test_no_name(sqs: Sqs) -> None:
@@ -102,94 +80,14 @@ async def test_another_redrive_policy_is_another_queue(sqs: Sqs) -> None:
     assert reply.error[3].endswith("a different value for attribute RedrivePolicy")
 
 
-@pytest.mark.parametrize(
-    ("name", "good", "bad"),
-    [
-        ("DelaySeconds", ["0", "900"], ["901", "-1", "x", "", "1.5"]),
-        ("MaximumMessageSize", ["1024", "1048576"], ["1023", "1048577"]),
-        ("MessageRetentionPeriod", ["60", "1209600"], ["59", "1209601"]),
-        ("ReceiveMessageWaitTimeSeconds", ["0", "20"], ["21"]),
-        ("VisibilityTimeout", ["0", "43200"], ["43201"]),
-        ("SqsManagedSseEnabled", ["true", "false"], ["yes", ""]),
-        ("Policy", ['{"Version":"2012-10-17","Statement":[]}'], ["x", "[]"]),
-    ],
-)
-async def test_values(sqs: Sqs, name: str, good: list[str], bad: list[str]) -> None:
-    """Every attribute has AWS's range, is read back as set, and a bad value changes nothing (contract 3.1, 3.3)."""
-    url = await sqs.create()
-    for value in good:
-        await sqs("SetQueueAttributes", QueueUrl=url, Attributes={name: value})
-        assert await attributes(sqs, url, name) == {name: value}
-    for value in bad:
-        reply = await sqs.ask("SetQueueAttributes", QueueUrl=url, Attributes={name: value})
-        text = f"Invalid value for the parameter {name}."
-        assert reply.error == (400, "InvalidAttributeValue", "InvalidAttributeValue", text)
-        assert await attributes(sqs, url, name) == {name: good[-1]}
-
-
-async def test_all_or_nothing(sqs: Sqs) -> None:
-    """One wrong attribute, and none of a request is set; a right one raises LastModifiedTimestamp."""
-    url = await sqs.create()
-    await sqs.ask("SetQueueAttributes", QueueUrl=url, Attributes={"DelaySeconds": "5", "VisibilityTimeout": "x"})
-    assert await attributes(sqs, url, "DelaySeconds") == {"DelaySeconds": "0"}
-    await sqs.advance(5)
-    await sqs("SetQueueAttributes", QueueUrl=url, Attributes={"DelaySeconds": "5"})
-    found = await attributes(sqs, url)
-    assert int(found["LastModifiedTimestamp"]) - int(found["CreatedTimestamp"]) >= 5
-
-
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [
-        ("Foo", "Unknown Attribute Foo."),
-        ("QueueArn", "Unknown Attribute QueueArn."),
-        ("FifoQueue", "Unknown Attribute FifoQueue."),
-        ("ContentBasedDeduplication", "Unknown Attribute ContentBasedDeduplication."),
-        ("DeduplicationScope", "You can specify the DeduplicationScope only when FifoQueue is set to true."),
-        ("FifoThroughputLimit", "You can specify the FifoThroughputLimit only when FifoQueue is set to true."),
-    ],
-)
-async def test_attributes_that_a_standard_queue_has_not(sqs: Sqs, name: str, text: str) -> None:
-    """Unknown, read-only and FIFO attributes are InvalidAttributeName, set or at creation (contract 3.3)."""
-    url = await sqs.create()
-    for action, members in (("SetQueueAttributes", {"QueueUrl": url}), ("CreateQueue", {"QueueName": "other"})):
-        reply = await sqs.ask(action, Attributes={name: "false"}, **members)
-        assert reply.error == (400, "InvalidAttributeName", "InvalidAttributeName", text)
-
-
-async def test_names_to_read(sqs: Sqs) -> None:
-    """No names give nothing, an unset one is absent, an unknown one is an error (contract 2.5)."""
-    url = await sqs.create()
-    assert await sqs("GetQueueAttributes", QueueUrl=url) == {}
-    assert await sqs("GetQueueAttributes", QueueUrl=url, AttributeNames=["Policy", "FifoQueue"]) == {}
-    reply = await sqs.ask("GetQueueAttributes", QueueUrl=url, AttributeNames=["Foobar"])
-    assert reply.error == (400, "InvalidAttributeName", "InvalidAttributeName", "Unknown Attribute Foobar.")
-
-
-async def test_encryption_is_of_one_kind(sqs: Sqs) -> None:
-    """A KMS key turns SQS's own encryption off; both are refused; taking the key away leaves it off (contract 3.2)."""
-    url = await sqs.create()
-    both = {"KmsMasterKeyId": "key", "SqsManagedSseEnabled": "true"}
-    reply = await sqs.ask("SetQueueAttributes", QueueUrl=url, Attributes=both)
-    assert reply.error[1] == "InvalidAttributeName"
-    assert reply.error[3].startswith("You can use one type of server-side encryption (SSE) at one time.")
-    names = ("KmsMasterKeyId", "KmsDataKeyReusePeriodSeconds", "SqsManagedSseEnabled")
-    key = {"KmsMasterKeyId": "key", "KmsDataKeyReusePeriodSeconds": "60"}
-    await sqs("SetQueueAttributes", QueueUrl=url, Attributes=key)
-    assert await attributes(sqs, url, *names) == key | {"SqsManagedSseEnabled": "false"}
-    none = {"KmsMasterKeyId": "", "KmsDataKeyReusePeriodSeconds": "300"}
-    await sqs("SetQueueAttributes", QueueUrl=url, Attributes=none)
-    assert await attributes(sqs, url, *names) == {"SqsManagedSseEnabled": "false"}
-
-
 async def test_a_redrive_policy_is_read_back_compact(sqs: Sqs) -> None:
     """MaxReceiveCount reads back as a number; an empty policy takes it away (contract 3.2, 7.1)."""
     await sqs.create("dead")
     url = await sqs.create(RedrivePolicy=redrive(f"{ARN}:dead", "7"))
     expected = f'{{"deadLetterTargetArn":"{ARN}:dead","maxReceiveCount":7}}'
-    assert await attributes(sqs, url, "RedrivePolicy") == {"RedrivePolicy": expected}
+    assert await sqs.attributes(url, "RedrivePolicy") == {"RedrivePolicy": expected}
     await sqs("SetQueueAttributes", QueueUrl=url, Attributes={"RedrivePolicy": ""})
-    assert await attributes(sqs, url, "RedrivePolicy") == {}
+    assert await sqs.attributes(url, "RedrivePolicy") == {}
 
 
 @pytest.mark.parametrize(
@@ -213,6 +111,20 @@ async def test_a_redrive_policy_is_read_back_compact(sqs: Sqs) -> None:
             redrive("arn:aws:sqs:us-east-1:999999999999:dead", 3),
             "Dead-letter target owner should be same as the source.",
         ),
+        (redrive(f"{ARN}:dead.fifo", 3), "Dead-letter queue must be same type of queue as the source.."),
+        (
+            redrive(f"{ARN}:dead", "invalid"),
+            "Invalid value for maxReceiveCount: invalid, valid values are from 1 to 1000 both inclusive.",
+        ),
+        (
+            redrive(f"{ARN}:dead", [1]),
+            "Invalid value for maxReceiveCount: [1], valid values are from 1 to 1000 both inclusive.",
+        ),
+        (redrive("arn:aws:sqs:us-east-1:000000000000:", 3), "Dead-letter target ARN should be fully qualified ARN."),
+        (
+            f'{{"deadLetterTargetArn":"{ARN}:dead","maxReceiveCount":1,"x":1}}',
+            "Only following attributes are supported: [maxReceiveCount, deadLetterTargetArn].",
+        ),
         ('{"maxReceiveCount":3}', "Redrive policy does not contain mandatory attribute: deadLetterTargetArn."),
         (
             f'{{"deadLetterTargetArn":"{ARN}:dead"}}',
@@ -223,10 +135,28 @@ async def test_a_redrive_policy_is_read_back_compact(sqs: Sqs) -> None:
 async def test_redrive_policies_that_are_none(sqs: Sqs, policy: str, reason: str) -> None:
     """A RedrivePolicy that cannot work is refused with the value as sent and AWS's reason (contract 7.1)."""
     await sqs.create("dead")
+    await sqs.create("dead.fifo", FifoQueue="true")
+    url = await sqs.create()
+    text = f"Value {policy} for parameter RedrivePolicy is invalid. Reason: {reason}"
+    for action, members in (("SetQueueAttributes", {"QueueUrl": url}), ("CreateQueue", {"QueueName": "other"})):
+        reply = await sqs.ask(action, Attributes={"RedrivePolicy": policy}, **members)
+        assert reply.error == (400, "InvalidParameterValue", "InvalidParameterValueException", text)
+
+
+@pytest.mark.parametrize("policy", ["x", "[]", "3"])
+async def test_a_redrive_policy_is_json(sqs: Sqs, policy: str) -> None:
+    """What is no JSON map is InvalidAttributeValue (contract 7.1)."""
     url = await sqs.create()
     reply = await sqs.ask("SetQueueAttributes", QueueUrl=url, Attributes={"RedrivePolicy": policy})
-    text = f"Value {policy} for parameter RedrivePolicy is invalid. Reason: {reason}"
-    assert reply.error == (400, "InvalidParameterValue", "InvalidParameterValueException", text)
+    text = "Invalid value for the parameter RedrivePolicy. Reason: Redrive policy is not a valid JSON map."
+    assert reply.error == (400, "InvalidAttributeValue", "InvalidAttributeValue", text)
+
+
+async def test_a_queue_can_be_its_own_dead_letter_queue(sqs: Sqs) -> None:
+    """A queue may name itself (contract 11.35), and is then its own source."""
+    url = await sqs.create()
+    await sqs.set(url, RedrivePolicy=redrive(f"{ARN}:q", 1))
+    assert await sqs("ListDeadLetterSourceQueues", QueueUrl=url) == {"queueUrls": [url]}
 
 
 async def test_a_dead_letter_queue_chooses_its_sources(sqs: Sqs) -> None:
@@ -237,7 +167,7 @@ async def test_a_dead_letter_queue_chooses_its_sources(sqs: Sqs) -> None:
         text = json.dumps(policy)
         await sqs("SetQueueAttributes", QueueUrl=dead, Attributes={"RedriveAllowPolicy": text})
         compact = json.dumps(policy, separators=(",", ":"))
-        assert await attributes(sqs, dead, "RedriveAllowPolicy") == {"RedriveAllowPolicy": compact}
+        assert await sqs.attributes(dead, "RedriveAllowPolicy") == {"RedriveAllowPolicy": compact}
         policy_of_source = {"RedrivePolicy": redrive(f"{ARN}:dead", 3)}
         return (await sqs.ask("SetQueueAttributes", QueueUrl=url, Attributes=policy_of_source)).status == 200
 
@@ -245,9 +175,56 @@ async def test_a_dead_letter_queue_chooses_its_sources(sqs: Sqs) -> None:
     assert not await allowed({"redrivePermission": "byQueue", "sourceQueueArns": [f"{ARN}:other"]})
     assert await allowed({"redrivePermission": "byQueue", "sourceQueueArns": [f"{ARN}:q"]})
     assert await allowed({"redrivePermission": "allowAll"})
-    for wrong in ("x", "[]", '{"redrivePermission":"byQueue"}', '{"redrivePermission":"maybe"}'):
-        reply = await sqs.ask("SetQueueAttributes", QueueUrl=dead, Attributes={"RedriveAllowPolicy": wrong})
-        assert reply.status == 400
+
+
+UNSUPPORTED = (
+    "Invalid value for the parameter RedriveAllowPolicy. Reason: Amazon SQS can't create the redrive allow policy, "
+    "as it\u2019s in an unsupported format."
+)
+NO_SOURCES = "When you specify the byQueue permission type, you must also specify one or more sourceQueueArns values."
+
+
+@pytest.mark.parametrize(
+    ("policy", "text"),
+    [
+        ("x", None),
+        ("[]", None),
+        ("{}", None),
+        ('{"redrivePermission":"maybe"}', None),
+        ('{"redrivePermission":["allowAll"]}', None),
+        ('{"redrivePermission":"allowAll","x":1}', None),
+        ('{"redrivePermission":"byQueue","sourceQueueArns":"arn"}', None),
+        ('{"redrivePermission":"byQueue","sourceQueueArns":[1]}', None),
+        ('{"redrivePermission":"byQueue"}', NO_SOURCES),
+        ('{"redrivePermission":"byQueue","sourceQueueArns":[]}', NO_SOURCES),
+        (
+            '{"redrivePermission":"denyAll","sourceQueueArns":["arn"]}',
+            "To specify one or more source queue ARNs, you must set redrivePermission to byQueue.",
+        ),
+        (
+            json.dumps({"redrivePermission": "byQueue", "sourceQueueArns": ["arn"] * 11}),
+            "The maximum number of source queue ARNs you can specify is 10.",
+        ),
+    ],
+)
+async def test_redrive_allow_policies_that_are_none(sqs: Sqs, policy: str, text: str | None) -> None:
+    """A RedriveAllowPolicy says allowAll, denyAll, or byQueue with one to ten sources (contract 7.2)."""
+    url = await sqs.create()
+    reply = await sqs.ask("SetQueueAttributes", QueueUrl=url, Attributes={"RedriveAllowPolicy": policy})
+    if text is None:
+        assert reply.error == (400, "InvalidAttributeValue", "InvalidAttributeValue", UNSUPPORTED)
+        return
+    prefix = f"Value {policy} for parameter RedriveAllowPolicy is invalid. Reason: Amazon SQS can't create the redrive"
+    expected = f"{prefix} allow policy. {text}"
+    assert reply.error == (400, "InvalidParameterValue", "InvalidParameterValueException", expected)
+
+
+async def test_a_redrive_allow_policy_goes(sqs: Sqs) -> None:
+    """An empty RedriveAllowPolicy takes it away: everybody is allowed again."""
+    dead = await sqs.create("dead", RedriveAllowPolicy='{"redrivePermission":"denyAll"}')
+    await sqs.set(dead, RedriveAllowPolicy="")
+    assert await sqs.attributes(dead, "RedriveAllowPolicy") == {}
+    await sqs.create(RedrivePolicy=redrive(f"{ARN}:dead", 1))
 
 
 async def test_listing(sqs: Sqs) -> None:
@@ -279,7 +256,8 @@ async def test_pages(sqs: Sqs) -> None:
     for wrong in ("!", "é", "A", "====", "/w=="):
         assert (await sqs.ask("ListQueues", MaxResults=2, NextToken=wrong)).error[:2] == (400, "InvalidParameterValue")
     for count in (0, 1001):
-        assert (await sqs.ask("ListQueues", MaxResults=count)).error[:2] == (400, "InvalidParameterValue")
+        text = "Value for parameter MaxResults is invalid. Reason: MaxResults must be an integer between 1 and 1000."
+        assert (await sqs.ask("ListQueues", MaxResults=count)).error[3] == text
 
 
 @pytest.mark.parametrize("url", ["nope", "http://x/000000000000/nope", "", "/", "a b", "http://x/1/q{r}"])
@@ -294,6 +272,12 @@ async def test_a_queue_that_is_not_there(sqs: Sqs, url: str) -> None:
         "ReceiveMessage": {},
         "DeleteMessage": {"ReceiptHandle": "x"},
         "ChangeMessageVisibility": {"ReceiptHandle": "x", "VisibilityTimeout": 0},
+        "TagQueue": {"Tags": {"a": "b"}},
+        "UntagQueue": {"TagKeys": ["a"]},
+        "ListQueueTags": {},
+        "AddPermission": {"Label": "a", "AWSAccountIds": ["111122223333"], "Actions": ["*"]},
+        "RemovePermission": {"Label": "a"},
+        "ListDeadLetterSourceQueues": {},
     }
     for action, members in actions.items():
         assert (await sqs.ask(action, QueueUrl=url, **members)).error == ABSENT, action
@@ -334,7 +318,7 @@ async def test_delete_and_create_again(sqs: Sqs) -> None:
     assert (await sqs.ask("SendMessage", QueueUrl=url, MessageBody="x")).error == ABSENT
     await sqs.create()
     assert await sqs.receive(url) == []
-    assert await attributes(sqs, url, "VisibilityTimeout") == {"VisibilityTimeout": "30"}
+    assert await sqs.attributes(url, "VisibilityTimeout") == {"VisibilityTimeout": "30"}
     reply = await sqs.ask("DeleteMessage", QueueUrl=url, ReceiptHandle=handle)
     assert reply.error[3] == f'The receipt handle "{handle}" is not valid for this queue.'
 
@@ -355,21 +339,6 @@ async def test_strict_aws_waits_60_seconds(redis_server: RedisServer) -> None:
         assert reply.error == (400, "AWS.SimpleQueueService.QueueDeletedRecently", "QueueDeletedRecently", text)
         await sqs.advance(60)
         await sqs.create()
-
-
-FIFO_DEFAULTS = {
-    "ContentBasedDeduplication": "false",
-    "DeduplicationScope": "queue",
-    "FifoQueue": "true",
-    "FifoThroughputLimit": "perQueue",
-}
-
-
-async def test_a_new_fifo_queue_has_four_more_attributes(sqs: Sqs) -> None:
-    """`All` of a fresh FIFO queue are those of a standard queue and four more (contract 3.1)."""
-    found = await attributes(sqs, await sqs.create("q.fifo", FifoQueue="True"))
-    assert found.items() >= FIFO_DEFAULTS.items()
-    assert set(found) == {*DEFAULTS, *FIFO_DEFAULTS, "CreatedTimestamp", "LastModifiedTimestamp"}
 
 
 @pytest.mark.parametrize(
@@ -404,18 +373,6 @@ async def test_fifo_queues_that_are_none(sqs: Sqs, name: str, given: dict[str, s
     assert reply.error[3].endswith(text)
 
 
-async def test_changing_a_fifo_queue(sqs: Sqs) -> None:
-    """A FIFO queue stays one; what it has beside a standard one can be changed and is read back (contract 3.3)."""
-    url = await sqs.create("q.fifo", FifoQueue="true")
-    reply = await sqs.ask("SetQueueAttributes", QueueUrl=url, Attributes={"FifoQueue": "false"})
-    text = "Invalid value for the parameter FifoQueue. Reason: Modifying queue type is not supported."
-    assert reply.error == (400, "InvalidAttributeValue", "InvalidAttributeValue", text)
-    change = {"DeduplicationScope": "messageGroup", "FifoThroughputLimit": "perMessageGroupId", "FifoQueue": "true"}
-    await sqs("SetQueueAttributes", QueueUrl=url, Attributes=change)
-    assert (await attributes(sqs, url)).items() >= change.items()
-    await sqs("SetQueueAttributes", QueueUrl=url, Attributes={"FifoThroughputLimit": "perMessageGroupId"})
-
-
 async def test_creating_a_fifo_queue_again(sqs: Sqs) -> None:
     """A FIFO queue with equal attributes is as good, defaults included; another value is another queue (2.1)."""
     url = await sqs.create("q.fifo", FifoQueue="true")
@@ -439,7 +396,7 @@ async def test_limits_are_settings(redis_server: RedisServer) -> None:
     """The largest message and the longest retention can be set, and hold for queues and batches."""
     async with serving(redis_server.url, max_message_size=2_000_000, max_retention=10**8) as sqs:
         url = await sqs.create(MessageRetentionPeriod=str(10**8))
-        assert (await attributes(sqs, url, "MaximumMessageSize")) == {"MaximumMessageSize": "2000000"}
+        assert (await sqs.attributes(url, "MaximumMessageSize")) == {"MaximumMessageSize": "2000000"}
         await sqs("SendMessage", QueueUrl=url, MessageBody="x" * 2_000_000)
         reply = await sqs.ask("SetQueueAttributes", QueueUrl=url, Attributes={"MaximumMessageSize": "2000001"})
         assert reply.error[1] == "InvalidAttributeValue"

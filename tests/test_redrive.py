@@ -22,6 +22,19 @@ async def test_sources(sqs: Sqs) -> None:
     await sqs("DeleteQueue", QueueUrl=urls[0])
     await sqs("SetQueueAttributes", QueueUrl=urls[3], Attributes={"RedrivePolicy": ""})
     assert await sqs("ListDeadLetterSourceQueues", QueueUrl=dead) == {"queueUrls": urls[1:3]}
+    await sqs.create("other")
+    await sqs.set(urls[2], RedrivePolicy=TO_DEAD.replace(":dead", ":other"))
+    await sqs("DeleteQueue", QueueUrl=urls[1])
+    await sqs.create("a")
+    assert await sqs("ListDeadLetterSourceQueues", QueueUrl=dead) == {}
+
+
+async def test_sources_made_by_redis_quest(sqs: Sqs, redis_server: RedisServer) -> None:
+    """A list made by sendMessage is a source of its dead-letter queue."""
+    with redis_server.client() as client:
+        client.fcall("sendMessage", 1, "notes", "x")
+    reply = await sqs("ListDeadLetterSourceQueues", QueueUrl="notes-dlq")
+    assert reply == {"queueUrls": [f"{sqs.url}/000000000000/notes"]}
 
 
 async def test_pages(sqs: Sqs) -> None:

@@ -1,6 +1,7 @@
 """Tags over HTTP (contract 2.17 to 2.19, 9.2)."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -54,6 +55,8 @@ async def test_tags_at_creation(sqs: Sqs) -> None:
 )
 async def test_tags_that_are_none(sqs: Sqs, given: dict[str, str], text: str) -> None:
     """Keys, values and the number of tags have limits, over all calls; a refused call changes nothing."""
+    reply = await sqs.ask("CreateQueue", QueueName="other", tags={**given, "there": "1"})
+    assert reply.error[3] == text.replace("queue q", "queue other")
     url = await sqs.create()
     await sqs("TagQueue", QueueUrl=url, Tags={"there": "1"})
     reply = await sqs.ask("TagQueue", QueueUrl=url, Tags=given)
@@ -61,13 +64,36 @@ async def test_tags_that_are_none(sqs: Sqs, given: dict[str, str], text: str) ->
     assert await tags(sqs, url) == {"there": "1"}
 
 
-async def test_what_is_missing(sqs: Sqs) -> None:
+REFUSED = (400, "InvalidParameterValue", "InvalidParameterValueException")
+MISSING = (400, "MissingParameter", "MissingRequiredParameterException")
+KEY_TEXT = "Tag keys must be between 1 and 128 characters in length."
+
+
+@pytest.mark.parametrize(
+    ("action", "members", "error"),
+    [
+        ("TagQueue", {}, (*MISSING, "The request must contain the parameter Tags.")),
+        ("TagQueue", {"Tags": {}}, (*MISSING, "The request must contain the parameter Tags.")),
+        ("UntagQueue", {}, (*MISSING, "The request must contain the parameter TagKeys.")),
+        ("UntagQueue", {"TagKeys": []}, (*REFUSED, KEY_TEXT)),
+        ("UntagQueue", {"TagKeys": ["a", ""]}, (*REFUSED, KEY_TEXT)),
+        ("UntagQueue", {"TagKeys": ["x" * 129]}, (*REFUSED, KEY_TEXT)),
+    ],
+)
+async def test_requests_without_tags(sqs: Sqs, action: str, members: dict[str, Any], error: tuple[object, ...]) -> None:
     """Tags and TagKeys must be given."""
+    assert (await sqs.ask(action, QueueUrl=await sqs.create(), **members)).error == error
+
+
+async def test_fifty_tags(sqs: Sqs) -> None:
+    """A queue has fifty tags, however they came; another value of one is no more."""
     url = await sqs.create()
-    for action, member in (("TagQueue", "Tags"), ("UntagQueue", "TagKeys")):
-        reply = await sqs.ask(action, QueueUrl=url)
-        assert reply.error[1] == "MissingParameter"
-        assert reply.error[3] == f"The request must contain the parameter {member}."
+    for start in (0, 25):
+        await sqs("TagQueue", QueueUrl=url, Tags={f"k{i}": "x" for i in range(start, start + 25)})
+    reply = await sqs.ask("TagQueue", QueueUrl=url, Tags={"k50": "x"})
+    assert reply.error == (*REFUSED, "Too many tags added for queue q.")
+    await sqs("TagQueue", QueueUrl=url, Tags={"k49": "y"})
+    assert len(await tags(sqs, url)) == 50
 
 
 async def test_no_tag_is_lost(sqs: Sqs, redis_server: RedisServer) -> None:

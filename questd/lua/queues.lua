@@ -4,8 +4,9 @@ local MESSAGE_SIZE = 1048576
 
 -- What a queue has when nobody says otherwise (AWS's defaults, contract 3.1).
 local DEFAULTS = {
-  'DelaySeconds', 0, 'MaximumMessageSize', MESSAGE_SIZE, 'MessageRetentionPeriod', 345600,
-  'ReceiveMessageWaitTimeSeconds', 0, 'SqsManagedSseEnabled', 'true', 'VisibilityTimeout', 30,
+  'DelaySeconds', 0, 'KmsDataKeyReusePeriodSeconds', 300, 'MaximumMessageSize', MESSAGE_SIZE,
+  'MessageRetentionPeriod', 345600, 'ReceiveMessageWaitTimeSeconds', 0, 'SqsManagedSseEnabled', 'true',
+  'VisibilityTimeout', 30,
 }
 
 local FIFO_DEFAULTS = {

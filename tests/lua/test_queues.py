@@ -4,6 +4,7 @@ from tests.lua.quest import START_MS, VT, Quest, failing
 
 DEFAULTS = {
     "DelaySeconds": "0",
+    "KmsDataKeyReusePeriodSeconds": "300",
     "MaximumMessageSize": "1048576",
     "MessageRetentionPeriod": "345600",
     "ReceiveMessageWaitTimeSeconds": "0",
@@ -32,6 +33,26 @@ def test_create_leaves_out_what_is_empty(quest: Quest) -> None:
     """An empty value stands for none, so its field is not kept; an attribute keeps its default."""
     quest.create(Policy="", deadLetterTarget="")
     assert not {"Policy", "deadLetterTarget"} & set(_fields(quest))
+
+
+def test_create_fifo(quest: Quest) -> None:
+    """A FIFO queue has AWS's defaults of its own; the scope of its deduplication is that of its creation for ever."""
+    quest.create("a.fifo", FifoQueue="true")
+    quest.create("b.fifo", FifoQueue="true", DeduplicationScope="messageGroup", ContentBasedDeduplication="true")
+    defaults = {
+        "FifoQueue": "true",
+        "ContentBasedDeduplication": "false",
+        "DeduplicationScope": "queue",
+        "FifoThroughputLimit": "perQueue",
+        "scope": "queue",
+    }
+    chosen = {"DeduplicationScope": "messageGroup", "ContentBasedDeduplication": "true", "scope": "messageGroup"}
+    assert _fields(quest, "a.fifo").items() >= defaults.items()
+    assert _fields(quest, "b.fifo").items() >= (defaults | chosen).items()
+    quest.ask("quest_set_attributes", "b.fifo", "DeduplicationScope", "queue")
+    assert _fields(quest, "b.fifo").items() >= (defaults | chosen | {"DeduplicationScope": "queue"}).items()
+    quest.create()
+    assert not {"scope", *(defaults | chosen)} & set(_fields(quest))
 
 
 def test_create_again(quest: Quest) -> None:
