@@ -100,7 +100,7 @@ class Questd:
     def name_of(self, arn: str) -> str | None:
         """Return the queue that an ARN names; None when it can be none of this server's."""
         region, account, bare = arn.split(":", 5)[3:]
-        name = self.home._replace(region=region).of_account(account).name(bare)
+        name = self.home.of_region(region).of_account(account).name(bare)
         return name if arn == self.arn(name) and QUEUE_NAME.fullmatch(bare) else None
 
     def url(self, queue: str, request: Request) -> str:

@@ -63,11 +63,11 @@ Tree = dict[str, Any]
 
 def parameters(request: Request) -> dict[str, str]:
     """Return the parameters of a request: of its query string and, in a POST, of its body."""
-    texts = [request.target.partition("?")[2]]
-    if request.method == "POST":
-        texts.append(request.body.decode("latin-1"))
     found: dict[str, str] = {}
     try:
+        texts = [request.target.partition("?")[2]]
+        if request.method == "POST":
+            texts.append(request.body.decode())
         for text in texts:
             found |= dict(parse_qsl(text, keep_blank_values=True, max_num_fields=FIELDS, errors="strict"))
     except ValueError as error:

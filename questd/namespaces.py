@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 CREDENTIAL = re.compile(r"Credential=([^/,\s&]+)/[0-9]{8}/([a-z0-9-]{1,30})/sqs/aws4_request")
 HOST = re.compile(r"(?:sqs\.([a-z0-9-]{1,30})\.|([a-z0-9-]{1,30})\.queue\.)")
+REGION = re.compile(r"[a-z0-9-]{1,30}", re.ASCII)
 ACCOUNT = re.compile(r"[0-9]{12}", re.ASCII)
 
 BEHIND = "~"
@@ -27,6 +28,10 @@ class Namespace(NamedTuple):
     def of_account(self, account: str) -> "Namespace":
         """Return the namespace of another account, if there are several, and if it is one."""
         return self._replace(account=account) if self.home and ACCOUNT.fullmatch(account) else self
+
+    def of_region(self, region: str) -> "Namespace":
+        """Return the namespace of another region, if there are several, and if it can be one."""
+        return self._replace(region=region) if self.home and REGION.fullmatch(region) else self
 
     def name(self, bare: str) -> str:
         """Return what a queue of this namespace is called inside."""
@@ -49,9 +54,9 @@ def of_request(home: Namespace, headers: Mapping[str, str], target: str) -> Name
     signature = headers.get("Authorization") or unquote(target.partition("?")[2])
     credential = CREDENTIAL.search(signature)
     if credential:
-        return home._replace(region=credential[2]).of_account(credential[1])
+        return home.of_region(credential[2]).of_account(credential[1])
     host = HOST.match(headers.get("Host", ""))
-    return home._replace(region=host[1] or host[2]) if host else home
+    return home.of_region(host[1] or host[2]) if host else home
 
 
 def parts(home: Namespace, name: str) -> tuple[str, str, str]:

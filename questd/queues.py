@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import binascii
+import re
 import secrets
 from typing import Annotated, Any
 
@@ -19,6 +20,9 @@ MINUTE_MS = 60_000
 """What AWS waits between a queue's deletion and its re-creation, and between two purges; questd only when strict."""
 
 PAGE = 1000
+
+PREFIX = re.compile(r"[A-Za-z0-9_.-]{1,80}", re.ASCII)
+"""How a queue's name may begin."""
 
 Texts = dict[str, str]
 
@@ -148,6 +152,8 @@ class ListQueues(Action):
 
     async def __call__(self, questd: Questd, request: Request) -> dict[str, Any]:
         """Return the URLs of a page; a name without a queue (one just deleted) is left out."""
+        if self.QueueNamePrefix and not PREFIX.fullmatch(self.QueueNamePrefix):
+            return {}  # no queue's name begins so
         prefix = request.namespace.name(self.QueueNamePrefix or "")
         start = f"({after(self.NextToken, prefix)}" if self.NextToken else f"[{prefix}" if prefix else "-"
         end = b"[" + prefix.encode() + b"\xff" if prefix else f"({BEHIND}"

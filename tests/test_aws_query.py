@@ -222,6 +222,16 @@ async def test_get(sqs: Sqs) -> None:
     )
 
 
+async def test_a_form_in_plain_utf_8(sqs: Sqs) -> None:
+    """A body that is not percent-encoded, as curl sends it, is UTF-8."""
+    await sqs.create()
+    body = "Action=SendMessage&MessageBody=wörld 🍕".encode()
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    async with sqs.session.post(f"{sqs.url}/000000000000/q", data=body, headers=headers) as response:
+        assert response.status == 200
+    assert [message["Body"] for message in await sqs.receive("q")] == ["wörld 🍕"]
+
+
 async def test_the_path_of_a_queue(sqs: Sqs) -> None:
     """The path implies the QueueUrl, which beats it when given; some actions are not there (1.3.1, 1.3.6)."""
     await sqs.create("a")

@@ -118,6 +118,17 @@ async def test_dead_letters_stay_in_their_namespace(redis_server: RedisServer) -
         assert (await _ask(sqs, "eu-west-1", "AKID", "StartMessageMoveTask", SourceArn=f"{arn}:dead")).status == 200
 
 
+async def test_no_way_into_another_namespace(redis_server: RedisServer) -> None:
+    """Neither a prefix nor an ARN that is none leads to the queues of another namespace, or to a server error."""
+    async with serving(redis_server.url, multi_region=True) as sqs:
+        await _ask(sqs, "eu-west-1", "AKID", "CreateQueue", QueueName="q")
+        for prefix in ("~", "~eu-west-1/", "/"):
+            assert await sqs("ListQueues", QueueNamePrefix=prefix) == {}
+        for region in ("a/b", "~eu-west-1", "", "EU", "eu-west-1 "):
+            reply = await sqs.ask("ListMessageMoveTasks", SourceArn=f"arn:aws:sqs:{region}:000000000000:q")
+            assert reply.status == 404
+
+
 async def test_one_namespace_without_it(sqs: Sqs) -> None:
     """Without the setting every region and account means the same queues."""
     await sqs.create()
