@@ -4,7 +4,8 @@
 local TICK_LIMIT = 250 -- of each kind of transition a tick: a few ms of Redis in all
 local MOVE_LIMIT = 10 -- dead letters a tick, and messages of a move task
 local SPARSE = 1000 -- so few messages that looking at all of them is cheaper than stepping to the first
-local ABANDON_LIMIT = 1000 -- lists of groups that one tick unlinks
+local GROUPED_LIMIT = 125 -- the same where each has a group to be looked at
+local ABANDON_LIMIT = 500 -- lists of groups that one tick unlinks
 local RELAY_MS = 1000 -- between two looks at an outbox that is not empty
 local REST_MS = 50 -- between two ticks that only step over sequences of messages long gone
 
@@ -78,13 +79,14 @@ register('quest_tick', {'allow-oom'}, function(keys, args)
   end
   if redis.call('EXISTS', queue) == 0 and due[1] then return {0, 0} end
   local q = open(queue)
+  local limit = (q.fifo or q.fair) and GROUPED_LIMIT or TICK_LIMIT
 
-  promote(q, t, TICK_LIMIT)
+  promote(q, t, limit)
   move_poison(q, t, poison_after_ms, MOVE_LIMIT)
   due[#due + 1] = go_on_moving(q, t, MOVE_LIMIT)
   due[#due + 1] = forget_windows(queue, t, TICK_LIMIT)
   due[#due + 1] = forget_busy(q, t)
-  due[#due + 1] = expire(q, t, TICK_LIMIT)
+  due[#due + 1] = expire(q, t, limit)
   due[#due + 1] = next_due(q, poison_after_ms)
   local leaving_count = redis.call('LLEN', queue .. ':outbox')
   if leaving_count > 0 then due[#due + 1] = t + RELAY_MS end

@@ -41,28 +41,34 @@ local function enlist(q, sequences, group_ids, push)
   if #together > 0 then redis.call(push or 'RPUSH', q.key .. ':visible', unpack(together)) end
 end
 
--- The group whose messages come next, '' for those without one.
-local function next_group(q)
-  local queue = q.key
+-- The groups whose messages come next, '' for those without one: the quiet ones in the order of their first messages, then
+-- the noisy ones, those with the fewest messages in flight first. Empty when nothing is visible.
+local function next_groups(q)
+  local queue, quiet, noisy = q.key, {}, {}
   local found = redis.call('ZRANGE', queue .. ':groups', 0, CANDIDATES - 1, 'WITHSCORES')
-  if #found == 0 then return '' end
-  local names = {}
+  local ungrouped = tonumber(redis.call('LINDEX', queue .. ':visible', 0))
+  local names = {''}
   for i = 1, #found, 2 do names[#names + 1] = found[i] end
-  local ungrouped = tonumber(redis.call('LINDEX', queue .. ':visible', 0) or math.huge)
   local held = redis.call('HMGET', queue .. ':held', unpack(names))
-  local busy = redis.call('HMGET', queue .. ':busy', '', unpack(names))
-  local before = redis.call('HMGET', queue .. ':busy_before', '', unpack(names))
+  local busy = redis.call('HMGET', queue .. ':busy', unpack(names))
+  local before = redis.call('HMGET', queue .. ':busy_before', unpack(names))
   local noisy_held = redis.call('ZCARD', queue .. ':inflight') * NOISY_SHARE
   local noisy_busy = ((busy[1] or 0) + (before[1] or 0)) * NOISY_SHARE
-  local best, fewest = '', math.huge
-  for i, name in ipairs(names) do
-    if ungrouped < tonumber(found[2 * i]) then return '' end
-    local holds = tonumber(held[i] or 0)
-    local spent = (busy[i + 1] or 0) + (before[i + 1] or 0)
-    if (holds < NOISY_IN_FLIGHT or holds <= noisy_held) and spent <= noisy_busy then return name end
-    if holds < fewest then best, fewest = name, holds end
+  for i = 2, #names do
+    if ungrouped and ungrouped < tonumber(found[2 * i - 2]) then
+      quiet[#quiet + 1], ungrouped = '', nil
+    end
+    local holds, spent = tonumber(held[i] or 0), (busy[i] or 0) + (before[i] or 0)
+    if (holds < NOISY_IN_FLIGHT or holds <= noisy_held) and spent <= noisy_busy then
+      quiet[#quiet + 1] = names[i]
+    else
+      noisy[#noisy + 1] = {holds, i, names[i]}
+    end
   end
-  return ungrouped < math.huge and '' or best
+  if ungrouped then quiet[#quiet + 1] = '' end
+  table.sort(noisy, function(a, b) return a[1] < b[1] or a[1] == b[1] and a[2] < b[2] end)
+  for _, group in ipairs(noisy) do quiet[#quiet + 1] = group[3] end
+  return quiet
 end
 
 -- Hides messages of groups, so many more of each in flight: `hidden` is ms and sequence in turn.
