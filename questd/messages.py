@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import msgpack
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from questd import errors, message_attributes
 from questd.action import Facts, Integer, Questd, QueueAction, Request, between, missing
@@ -209,28 +209,33 @@ class ReceiveMessage(QueueAction):
     WaitTimeSeconds: Annotated[Integer, between(0, 20, "Must be >= 0 and <= 20, if provided.")] | None = None
     AttributeNames: KnownNames | None = None
     MessageSystemAttributeNames: KnownNames | None = None
-    MessageAttributeNames: list[str] = Field(default_factory=list)
+    MessageAttributeNames: list[str] | None = None
     ReceiveRequestAttemptId: AttemptId | None = None
 
     async def __call__(self, questd: Questd, request: Request) -> dict[str, Any]:
         """Ask once, or wait for messages; what nobody can be given goes back."""
-        wait_seconds = self.WaitTimeSeconds
-        if wait_seconds is None:
-            wait_seconds = (await questd.facts_of(self.QueueUrl)).ReceiveMessageWaitTimeSeconds
 
         async def ask(wait_ms: int, others_ms: int) -> list[Any]:
             return await self._ask(questd, wait_ms, others_ms)
 
-        if wait_seconds:
-            reply = await questd.polls.receive(key_of(self.QueueUrl), wait_seconds, ask)
-        else:
+        reply: list[Any] = []
+        wait_seconds = await self._wait_seconds(questd)
+        if not wait_seconds:
             reply = await ask(0, 0)
             while len(reply) == FIRST and reply[MORE]:
                 reply = await ask(0, 0)
+            wait_seconds = await self._wait_seconds(questd)  # it may have changed, as Redis said just now
+        if wait_seconds and len(reply) <= FIRST:
+            reply = await questd.polls.receive(key_of(self.QueueUrl), wait_seconds, ask)
         if len(reply) == FIRST:
             return {}
         request.undo = lambda: self._give_back(questd, reply)
         return {"Messages": [self._message(questd, *reply[i : i + 4]) for i in range(FIRST, len(reply), 4)]}
+
+    async def _wait_seconds(self, questd: Questd) -> int:
+        if self.WaitTimeSeconds is not None:
+            return self.WaitTimeSeconds
+        return (await questd.facts_of(self.QueueUrl)).ReceiveMessageWaitTimeSeconds
 
     async def _ask(self, questd: Questd, wait_ms: int, others_ms: int) -> list[Any]:
         visibility_ms = "" if self.VisibilityTimeout is None else self.VisibilityTimeout * 1000

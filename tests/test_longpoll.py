@@ -49,6 +49,18 @@ async def test_the_queue_has_a_default(sqs: Sqs, redis_server: RedisServer) -> N
     assert len(await task) == 1
 
 
+async def test_another_questd_has_changed_the_wait(sqs: Sqs, redis_server: RedisServer) -> None:
+    """A receive waits as the queue says now, also the first one after another process changed it."""
+    url = await sqs.create()
+    assert await sqs.receive(url, MessageAttributeNames=None) == []
+    async with serving(redis_server.url) as other:
+        await other("SetQueueAttributes", QueueUrl=url, Attributes={"ReceiveMessageWaitTimeSeconds": "20"})
+        poll = asyncio.create_task(sqs.receive(url))
+        await registered(redis_server)
+        await other("SendMessage", QueueUrl=url, MessageBody="x")
+        assert len(await asyncio.wait_for(poll, 5)) == 1
+
+
 async def test_it_does_not_wait_for_ten(sqs: Sqs, redis_server: RedisServer) -> None:
     """A long poll for ten messages returns with the first (contract 5.1)."""
     url = await sqs.create()
