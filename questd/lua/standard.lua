@@ -71,41 +71,49 @@ local function standard_send(q, t, entries, first)
   return last
 end
 
--- Takes visible messages off their lists until it has found `max` to hand out. Returns a list of {sequence, record, receive
--- count so far, first ms or nil, group}, and whether it stopped for its work limit with entries left to look at.
-local function take(q, t, max)
-  local queue, taken, work = q.key, {}, 0
-  local order, place = {''}, 1
-  if q.fair then order = next_groups(q) end
-  while #taken < max and work < WORK_LIMIT do
-    if q.fair and place > #order then order, place = next_groups(q), 1 end
-    local group, count = order[place], math.min(max - #taken, TOGETHER)
-    local sequences = group and redis.call('LPOP', visible_list(q, group), count)
-    if not sequences then return taken, false end
-    if q.fair and #sequences < count then place = place + 1 end
-    local records = redis.call('HMGET', queue .. ':messages', unpack(sequences))
-    local deliveries = redis.call('HMGET', queue .. ':deliveries', unpack(sequences))
-    local dead = 0
-    for i, sequence in ipairs(sequences) do
-      local record, delivery, tries, first_ms, received_ms = records[i], deliveries[i], 0, nil, nil
-      if delivery then tries, first_ms, received_ms = parts_of_delivery(delivery) end
-      if not record then
-        dead = dead + 1
-      elseif delivery and is_hidden(queue, sequence, t) then
-        redis.call('HSET', queue .. ':deliveries', sequence, delivery_of(tries, first_ms, received_ms, 0, group))
-        work = work + 10
-      elseif sent_ms_of(record) + q.retention_ms <= t then
-        remove(q, t, {sequence})
-        work = work + 10
-      elseif is_exhausted(q, tries) and dead_letter(q, t, sequence, record, delivery) then
-        work = work + 40 + #record * WORK_LIMIT / BYTES_LIMIT
-      else
-        taken[#taken + 1] = {sequence, record, tries, first_ms, group}
-      end
+-- Looks at messages taken off the list of a group, and adds those to be handed out to `taken`: {sequence, record, receive
+-- count so far, first ms or nil, group}. Returns what was done in vain.
+local function sort_out(q, t, group, sequences, taken)
+  local queue, work, dead = q.key, 0, 0
+  local records = redis.call('HMGET', queue .. ':messages', unpack(sequences))
+  local deliveries = redis.call('HMGET', queue .. ':deliveries', unpack(sequences))
+  for i, sequence in ipairs(sequences) do
+    local record, delivery, count, first_ms, received_ms = records[i], deliveries[i], 0, nil, nil
+    if delivery then count, first_ms, received_ms = parts_of_delivery(delivery) end
+    if not record then
+      dead = dead + 1
+    elseif delivery and is_hidden(queue, sequence, t) then
+      redis.call('HSET', queue .. ':deliveries', sequence, delivery_of(count, first_ms, received_ms, 0, group))
+      work = work + 10
+    elseif sent_ms_of(record) + q.retention_ms <= t then
+      remove(q, t, {sequence})
+      work = work + 10
+    elseif is_exhausted(q, count) and dead_letter(q, t, sequence, record, delivery) then
+      work = work + 40 + #record * WORK_LIMIT / BYTES_LIMIT
+    else
+      taken[#taken + 1] = {sequence, record, count, first_ms, group}
     end
-    work = work + dead
-    if dead == #sequences then work = work + drop_dead(q, group, WORK_LIMIT) end
-    replace(q, group)
+  end
+  if dead == #sequences then work = work + drop_dead(q, group, WORK_LIMIT) end
+  return work + dead
+end
+
+-- Takes visible messages off their lists until it has found `max` to hand out. Returns them, and whether it stopped for
+-- its work limit with entries left to look at.
+local function take(q, t, max)
+  local taken, work = {}, 0
+  local order, place = q.fair and next_groups(q) or {''}, 1
+  while #taken < max and work < WORK_LIMIT do
+    local group = order[place]
+    if not group then return taken, false end
+    local sequences = redis.call('LPOP', visible_list(q, group), math.min(max - #taken, TOGETHER))
+    if sequences then
+      work = work + sort_out(q, t, group, sequences, taken)
+      replace(q, group)
+    else
+      place = place + 1
+      if q.fair and not order[place] then order, place = next_groups(q), 1 end
+    end
   end
   return taken, #taken < max
 end

@@ -136,6 +136,19 @@ def test_dead_letters_keep_their_group(one_redis: Quest) -> None:
     assert one_redis.bodies(queue="dead") == ["1"]
 
 
+def test_one_receive_passes_over_every_exhausted_message(one_redis: Quest) -> None:
+    """A receive looks at the messages of every group, and those without one, before it says that there is nothing."""
+    one_redis.create("dead")
+    one_redis.create(deadLetterTarget="dead", maxReceiveCount=1)
+    _send(one_redis, "a", "1", "2")
+    _send(one_redis, "b", "3")
+    one_redis.send("4")
+    one_redis.receive(10, VT)
+    one_redis.advance(VT)
+    assert one_redis.bodies(1) == []
+    assert one_redis.counts("dead") == (4, 0, 0)
+
+
 def test_expired_messages_leave_no_list(quest: Quest) -> None:
     """Groups of which all messages have expired are forgotten by the background task."""
     quest.create(MessageRetentionPeriod=60)
