@@ -205,6 +205,18 @@ def exhausted(quest: Quest) -> None:
         ticks(quest, meter, "tick: 200 exhausted of 1 MB")
 
 
+def receive_and_delete(quest: Quest, meter: Meter, kind: str) -> None:
+    """Measure receives and deletes of `orders`, of one message and of ten."""
+    for number, together in ((1, ""), (10, ": ten")):
+        replies: list[Any] = [meter.measure(lambda: quest.poll(number, 30_000)) for _ in range(ROUNDS)]  # noqa: B023
+        meter.row(f"{kind}receive{together}")
+        meter.times.clear()
+        for reply in replies:
+            meter.measure(lambda: quest.delete(*(handle.decode() for handle in reply[2::4])))  # noqa: B023
+        meter.row(f"{kind}delete{together}")
+        meter.times.clear()
+
+
 def everyday(quest: Quest) -> None:
     """Measure the calls of every day, in a queue of 10 000."""
     with fresh(quest) as meter:
@@ -216,14 +228,7 @@ def everyday(quest: Quest) -> None:
                 meter.measure(lambda: quest.call("quest_send", "orders", version, *entries))  # noqa: B023
             meter.row(what)
             meter.times.clear()
-        for number, what in ((1, "quest_receive"), (10, "quest_receive: ten")):
-            replies = [meter.measure(lambda: quest.poll(number, 3000)) for _ in range(ROUNDS)]  # noqa: B023
-            meter.row(what)
-            meter.times.clear()
-            for reply in replies:
-                meter.measure(lambda: quest.delete(*(handle.decode() for handle in reply[2::4])))  # type: ignore[index]  # noqa: B023
-            meter.row(what.replace("receive", "delete"))
-            meter.times.clear()
+        receive_and_delete(quest, meter, "quest_")
         for _ in range(10):
             meter.measure(lambda: quest.redis.fcall("getMessage", 1, "orders", 100, 1))
         meter.row("getMessage: 100")
@@ -234,8 +239,8 @@ def everyday(quest: Quest) -> None:
         meter.row("getMessage: 100 with timeout 0, timed out")
 
 
-def main() -> None:
-    """Measure on each server named, by default on all."""
+def on_each_server(*parts: Callable[[Quest], None]) -> None:
+    """Measure on each server named on the command line, by default on all."""
     for name in sys.argv[1:] or BINARIES:
         binary = BINARIES[name]
         if binary is None:
@@ -245,9 +250,9 @@ def main() -> None:
             quest = Quest(client)
             quest.clock("freeze", START_MS)
             print(f"{name}, µs of Redis")
-            for part in (everyday, compare, dead_entries, due_at_once, expired, exhausted):
+            for part in parts:
                 part(quest)
 
 
 if __name__ == "__main__":
-    main()
+    on_each_server(everyday, compare, dead_entries, due_at_once, expired, exhausted)

@@ -3,15 +3,13 @@
 Run by hand: python -m tests.bench.cost_fifo [server ...]; servers are those of tests/servers.py. µs as Redis counts them.
 """
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import msgpack
 
-from tests.bench.cost import BODY, ROUNDS, Meter, ticks
-from tests.lua.quest import START_MS, Quest
-from tests.servers import BINARIES, running
+from tests.bench.cost import BODY, ROUNDS, Meter, on_each_server, receive_and_delete, ticks
+from tests.lua.quest import Quest
 
 MANY = 100_000
 QUEUE = "orders"
@@ -62,14 +60,7 @@ def everyday(quest: Quest) -> None:
                 meter.measure(lambda: quest.call("quest_send", QUEUE, version, *entries))  # noqa: B023
             meter.row(what)
             meter.times.clear()
-        for number, what in ((1, "FIFO receive"), (10, "FIFO receive: ten groups")):
-            replies = [meter.measure(lambda: quest.poll(number, 30_000)) for _ in range(ROUNDS)]  # noqa: B023
-            meter.row(what)
-            meter.times.clear()
-            for reply in replies:
-                meter.measure(lambda: quest.delete(*(handle.decode() for handle in reply[2::4])))  # type: ignore[index]  # noqa: B023
-            meter.row(what.replace("receive", "delete"))
-            meter.times.clear()
+        receive_and_delete(quest, meter, "FIFO ")
 
 
 def due(quest: Quest) -> None:
@@ -107,33 +98,11 @@ def fair(quest: Quest) -> None:
     """Measure a standard queue of 100 000 tenants."""
     with _fresh(quest) as meter:
         _send(quest, MANY, fifo=False)
-        for number, what in ((1, "fair receive"), (10, "fair receive: ten")):
-            replies = [meter.measure(lambda: quest.poll(number, 30_000)) for _ in range(ROUNDS)]  # noqa: B023
-            meter.row(what)
-            meter.times.clear()
-            for reply in replies:
-                meter.measure(lambda: quest.delete(*(handle.decode() for handle in reply[2::4])))  # type: ignore[index]  # noqa: B023
-            meter.row(what.replace("receive", "delete"))
-            meter.times.clear()
+        receive_and_delete(quest, meter, "fair ")
         _take(quest, 90_000, 1000)
         quest.advance(1000)
         ticks(quest, meter, "fair tick: 90 000 tenants timed out")
 
 
-def main() -> None:
-    """Measure on each server named, by default on all."""
-    for name in sys.argv[1:] or BINARIES:
-        binary = BINARIES[name]
-        if binary is None:
-            print(f"{name}: not installed")
-            continue
-        with running(binary) as server, server.client() as client:
-            quest = Quest(client)
-            quest.clock("freeze", START_MS)
-            print(f"{name}, µs of Redis")
-            for part in (everyday, due, fair):
-                part(quest)
-
-
 if __name__ == "__main__":
-    main()
+    on_each_server(everyday, due, fair)
