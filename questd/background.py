@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from questd import errors
+from questd.cancellation import cancellable
 from questd.library import Library, key_of
 
 log = logging.getLogger(__name__)
@@ -75,7 +76,7 @@ class Background:
         self._due.clear()
         self._heap.clear()
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._listen())
+            tasks.create_task(cancellable(self._listen()))
             tasks.create_task(self._tick_what_is_due())
 
     async def _listen(self) -> None:

@@ -16,6 +16,7 @@ from redis.backoff import NoBackoff
 from questd.action import Questd
 from questd.app import application
 from questd.background import Background
+from questd.cancellation import cancellable
 from questd.library import Library
 from questd.longpoll import LongPolls
 from questd.pipeline import Pipeline
@@ -50,7 +51,7 @@ async def running(settings: Settings) -> AsyncIterator[Questd]:
     )
     background = Background(process, library, client, _dead_letter_after_ms(settings))
     try:
-        async with _beside(polls.listen(client), background.run()):
+        async with _beside(cancellable(polls.listen(client)), background.run()):
             await polls.listening.wait()
             yield Questd(settings, library, polls)
             polls.close()

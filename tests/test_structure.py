@@ -18,7 +18,7 @@ TESTS = Path(__file__).parent
 ORDER = (
     "__main__ workers server app answer aws_json aws_query actions batches redrive permissions queues tags messages "
     "queue_attributes policies action namespaces background library longpoll "
-    "message_attributes identifiers pipeline embedded guard errors settings"
+    "message_attributes identifiers cancellation pipeline embedded guard errors settings"
 ).split()
 """A module imports only modules that stand further right."""
 
