@@ -45,10 +45,11 @@ async def test_failures_come_through() -> None:
 async def test_questd_stops_while_redis_comes_back() -> None:
     """A questd that is told to stop just when Redis is there again stops."""
     with running(DEFAULT) as redis:
-        for _ in range(6):
+        for delay in (0.001, 0.01, 0.05, 0.1, 0.2, 0.25, 0.3):
             async with asyncio.timeout(10), serving(redis.url) as sqs:
                 await sqs.create()
                 redis.stop()
                 redis.start()
                 while (await sqs.ask("ListQueues")).status != 200:
                     await asyncio.sleep(0.01)
+                await asyncio.sleep(delay)  # to meet the moment in which a subscription connects again
