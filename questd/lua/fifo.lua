@@ -130,7 +130,10 @@ local function receive_again(q, t, attempt, visibility_ms)
     hidden[#hidden + 1] = t + visibility_ms
     hidden[#hidden + 1] = sequence
   end
-  if not running then return nil end
+  if not running then -- that attempt is over; what becomes of its messages from now on is nothing to the next
+    redis.call('HDEL', q.key .. ':windows', digest_of(attempt))
+    return nil
+  end
   redis.call('ZADD', q.key .. ':inflight', unpack(hidden))
   lower_alarm(q, t, t + visibility_ms)
   if visibility_ms == 0 then promote(q, t, #again) end

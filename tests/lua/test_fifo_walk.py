@@ -178,6 +178,7 @@ class Walk:
             with failing(f"AttemptNotRetryable {attempt}"):
                 self.quest.receive(1, queue=FIFO, attempt=attempt)
         elif not all(self.model.runs(delivery) for delivery in before):
+            del self.model.attempts[attempt]
             self.receive(attempt)
         else:
             again = self.quest.receive(1, 20, queue=FIFO, attempt=attempt)

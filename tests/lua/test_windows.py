@@ -58,3 +58,14 @@ def test_attempt_not_retryable(fifo: Quest, undo: str) -> None:
         fifo.change(one, 1000, queue=FIFO)
     with failing("AttemptNotRetryable x"):
         fifo.receive_fifo(2, attempt="x")
+
+
+def test_an_attempt_that_is_over_is_forgotten(fifo: Quest) -> None:
+    """Once a repeated receive began anew, what happens to the earlier one's messages does not matter to the next."""
+    fifo.send_fifo("g", "1")
+    fifo.receive_fifo(1, attempt="x")
+    fifo.advance(VT)
+    (later,) = fifo.receive_fifo(1)
+    assert fifo.receive_fifo(1, attempt="x") == []
+    fifo.delete(later, queue=FIFO)
+    assert fifo.receive_fifo(1, attempt="x") == []
