@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Annotated, Any, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo
@@ -19,6 +20,9 @@ QUEUE_NAME = re.compile(r"(?=.{1,80}\Z)[A-Za-z0-9_-]+(\.fifo)?", re.ASCII)
 
 FIFO = ".fifo"
 """How the names of FIFO queues end, and no others."""
+
+ARN_PARTS = 6
+"""arn, partition, service, region, account, resource: with colons in between."""
 
 DECIMAL = re.compile(r"[+-]?[0-9]{1,18}")
 """A whole number as text."""
@@ -86,7 +90,7 @@ class Questd:
     ahead_ms: float | None = None
     """How far Redis's clock is ahead of this process's monotonic one; None before the first receive."""
 
-    @property
+    @cached_property
     def home(self) -> Namespace:
         """The server's own namespace."""
         region, account = self.settings.region, self.settings.account
@@ -99,7 +103,10 @@ class Questd:
 
     def name_of(self, arn: str) -> str | None:
         """Return the queue that an ARN names; None when it can be none of this server's."""
-        region, account, bare = arn.split(":", 5)[3:]
+        parts = arn.split(":", ARN_PARTS - 1)
+        if len(parts) != ARN_PARTS:
+            return None
+        region, account, bare = parts[3:]
         name = self.home.of_region(region).of_account(account).name(bare)
         return name if arn == self.arn(name) and QUEUE_NAME.fullmatch(bare) else None
 

@@ -59,7 +59,7 @@ DIFFERENCES = {
     "DeleteMessage": "standard queues: an older receipt handle answers 200 and never deletes a later delivery",
     "DeleteMessageBatch": "as DeleteMessage",
     "DeleteQueue": "at once",
-    "GetQueueAttributes": "the counts are exact",
+    "GetQueueAttributes": "the counts are exact, but for messages just past their retention period",
     "GetQueueUrl": "",
     "ListDeadLetterSourceQueues": "",
     "ListMessageMoveTasks": "",
@@ -82,4 +82,4 @@ def table() -> str:
     """Return all actions, what each is for and what differs from AWS, as the Markdown table in the README."""
     rows = [("action", "", "what differs from AWS"), ("---", "---", "---")]
     rows += [(name, (action.__doc__ or "").splitlines()[0], DIFFERENCES[name]) for name, action in ACTIONS.items()]
-    return "\n".join(f"| {' | '.join(row)} |".replace("|  |", "| |").replace("|  |", "| |") for row in rows)
+    return "\n".join("".join(f"| {cell} " if cell else "| " for cell in row) + "|" for row in rows)

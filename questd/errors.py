@@ -254,20 +254,20 @@ class ResourceNotFoundException(ModelledError, status=404):
     """The resource does not exist."""
 
 
-class TooManyEntriesInBatchRequest(ModelledError, code=_SQS + "TooManyEntriesInBatchRequest"):
-    """The batch has too many entries."""
-
-
-class TooManyEntries(TooManyEntriesInBatchRequest):
-    """Maximum number of entries per request are 10. You have sent {count}."""
-
-
 class TaskDoesNotExist(ResourceNotFoundException):
     """Task does not exist."""
 
 
 class ArnDoesNotExist(ResourceNotFoundException):
     """The resource that you specified for the {name} parameter doesn't exist."""
+
+
+class TooManyEntriesInBatchRequest(ModelledError, code=_SQS + "TooManyEntriesInBatchRequest"):
+    """The batch has too many entries."""
+
+
+class TooManyEntries(TooManyEntriesInBatchRequest):
+    """Maximum number of entries per request are 10. You have sent {count}."""
 
 
 class UnsupportedOperation(ModelledError, code=_SQS + "UnsupportedOperation"):

@@ -4,9 +4,9 @@ import re
 
 from questd import errors, policies
 from questd.action import Facts, Questd, QueueAction, Request, missing
+from questd.namespaces import ACCOUNT
 
 LABEL = re.compile(r"[A-Za-z0-9_-]{1,80}", re.ASCII)
-ACCOUNT = re.compile(r"[0-9]{12}", re.ASCII)
 
 OWNER_ONLY = frozenset(
     "AddPermission CancelMessageMoveTask CreateQueue DeleteQueue ListMessageMoveTasks ListQueueTags ListQueues "

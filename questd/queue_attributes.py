@@ -12,6 +12,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from questd import errors, policies
+from questd.action import ARN_PARTS
 
 Stored = dict[str, str]
 """Fields of a queue's hash; an empty value takes the field away."""
@@ -22,8 +23,6 @@ TEXT_LENGTH = 2048
 PERMISSIONS = ("allowAll", "denyAll", "byQueue")
 SOURCE_ARNS = 10
 TRIES = range(1, 1001)
-
-ARN_PARTS = 6
 
 
 def _whole(low: int, high: int) -> Callable[[str, str], Stored]:

@@ -222,8 +222,9 @@ class SetQueueAttributes(QueueAction):
     async def __call__(self, questd: Questd, _request: Request) -> None:
         """Check and change them."""
         await questd.facts_of(self.QueueUrl)
-        policy = {name: value for name, value in self.Attributes.items() if name == "RedrivePolicy"}
-        redrive = await _claim_target(questd, self.QueueUrl, stored(policy, {}, None), "".join(policy.values()))
+        policy = self.Attributes.get("RedrivePolicy", "")
+        redrive = stored({"RedrivePolicy": policy}, {}, None) if "RedrivePolicy" in self.Attributes else {}
+        redrive = await _claim_target(questd, self.QueueUrl, redrive, policy)
 
         def fields(facts: Facts) -> Texts:
             scope = facts.DeduplicationScope if facts.FifoQueue else None

@@ -13,12 +13,11 @@ from pydantic import AfterValidator, ValidationInfo
 from pydantic_core import from_json, to_json
 
 from questd import errors
-from questd.action import FIFO, Action, Integer, Questd, QueueAction, Request
+from questd.action import ARN_PARTS, FIFO, Action, Integer, Questd, QueueAction, Request
 from questd.identifiers import as_text, new_id
 from questd.library import key_of
 from questd.queues import PAGE, PageSize, after, token_of
 
-ARN_PARTS = 6
 RATE = 500
 RESULTS = 10
 
@@ -69,7 +68,7 @@ Arn = Annotated[str, AfterValidator(_arn)]
 
 def _queue_of(questd: Questd, arn: str, member: str) -> str:
     """Return the queue that an ARN names, if it can be one here."""
-    name = questd.name_of(arn) if arn.count(":") >= ARN_PARTS - 1 else None
+    name = questd.name_of(arn)
     if name is None:
         raise errors.ArnDoesNotExist(member)
     return name

@@ -8,6 +8,7 @@ import pytest
 
 from tests.client import Sqs, serving
 from tests.servers import RedisServer
+from tests.test_longpoll import registered
 
 SAME = "The queue should either have ContentBasedDeduplication enabled or MessageDeduplicationId provided explicitly"
 CHARACTERS = "can only include alphanumeric and punctuation characters. 1 to 128 in length."
@@ -186,14 +187,13 @@ async def test_receive_attempts(sqs: Sqs, url: str) -> None:
     assert reply.error[3].endswith(CHARACTERS)
 
 
-async def test_a_long_poll_is_woken_by_the_delete(sqs: Sqs, url: str) -> None:
+async def test_a_long_poll_is_woken_by_the_delete(sqs: Sqs, redis_server: RedisServer, url: str) -> None:
     """A poll that waits behind a message in flight is answered when that message is deleted (contract 6.1.3)."""
     await send(sqs, url, "a")
     await send(sqs, url, "b")
     [first] = await sqs.receive(url)
     poll = asyncio.create_task(sqs.receive(url, WaitTimeSeconds=20))
-    while not poll.done() and not await sqs("GetQueueUrl", QueueName="q.fifo"):
-        pass
+    await registered(redis_server, "quest:{q.fifo}:waiting")
     await sqs("DeleteMessage", QueueUrl=url, ReceiptHandle=first["ReceiptHandle"])
     [second] = await asyncio.wait_for(poll, 5)
     assert second["Body"] == "b"

@@ -72,11 +72,8 @@ register('quest_tick', {'allow-oom'}, function(keys, args)
   reach(queue)
   local t = now()
   local due = {}
-  if unlink_abandoned(queue, ABANDON_LIMIT) then
-    due[1] = t
-  else
-    strike_remains(queue)
-  end
+  local more_abandoned = unlink_abandoned(queue, ABANDON_LIMIT)
+  if more_abandoned then due[1] = t elseif more_abandoned == false then strike_remains(queue) end
   if redis.call('EXISTS', queue) == 0 and due[1] then return {0, 0} end
   local q = open(queue)
   local limit = (q.fifo or q.fair) and GROUPED_LIMIT or TICK_LIMIT

@@ -11,8 +11,15 @@ local BUSY_MS = 60000 -- how long processing times are summed up before they are
 
 local function visible_list(q, group) return group == '' and q.key .. ':visible' or list_of(q, group) end
 
+-- From the first message with a group on.
+local function become_fair(q)
+  if q.fair then return end
+  q.fair = true
+  redis.call('HSET', q.key, 'fair', 1)
+end
+
 -- Gives a group its place: that of its first visible message.
-local function replace(q, group)
+local function give_place(q, group)
   if group == '' then return end
   local first = redis.call('LINDEX', list_of(q, group), 0)
   if first then
@@ -30,12 +37,9 @@ local function enlist(q, sequences, group_ids, push)
     if group_ids[i] == '' then
       together[#together + 1] = sequence
     else
-      if not q.fair then
-        q.fair = true
-        redis.call('HSET', q.key, 'fair', 1)
-      end
+      become_fair(q)
       redis.call(push or 'RPUSH', list_of(q, group_ids[i]), sequence)
-      replace(q, group_ids[i])
+      give_place(q, group_ids[i])
     end
   end
   if #together > 0 then redis.call(push or 'RPUSH', q.key .. ':visible', unpack(together)) end

@@ -94,10 +94,11 @@ local function abandon(q, t)
   lower_alarm(q, t, t)
 end
 
--- Unlinks up to `limit` lists of groups that a purge or DeleteQueue left. Returns whether there are more.
+-- Unlinks up to `limit` lists of groups that a purge or DeleteQueue left. Returns whether there are more, nil
+-- when there was nothing.
 local function unlink_abandoned(queue, limit)
   local epoch = redis.call('LINDEX', queue .. ':purged', 0)
-  if not epoch then return false end
+  if not epoch then return nil end
   local names = redis.call('ZPOPMIN', queue .. ':groups:' .. epoch, limit)
   local lists = {}
   for i = 1, #names, 2 do lists[#lists + 1] = queue .. ':group:' .. epoch .. ':' .. names[i] end

@@ -28,7 +28,7 @@ local function drop_dead_heads(q, limit)
   if not q.fair then return end
   for _, group in ipairs(redis.call('ZRANGE', q.key .. ':groups', 0, TOGETHER - 1)) do
     drop_dead(q, group, math.floor(limit / TOGETHER))
-    replace(q, group)
+    give_place(q, group)
   end
 end
 
@@ -61,7 +61,7 @@ local function standard_send(q, t, entries, first)
   if #delayed > 0 then redis.call('ZADD', queue .. ':delayed', unpack(delayed)) end
   if #waiting > 0 then
     redis.call('HSET', queue .. ':deliveries', unpack(waiting))
-    redis.call('HSET', queue, 'fair', 1)
+    become_fair(q)
   end
   lower_alarm(q, t, due)
   if #visible > 0 then
@@ -109,7 +109,7 @@ local function take(q, t, max)
     local sequences = redis.call('LPOP', visible_list(q, group), math.min(max - #taken, TOGETHER))
     if sequences then
       work = work + sort_out(q, t, group, sequences, taken)
-      replace(q, group)
+      give_place(q, group)
     else
       place = place + 1
       if q.fair and not order[place] then order, place = next_groups(q), 1 end
