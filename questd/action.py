@@ -57,10 +57,13 @@ class Request:
     method: str
     target: str
     headers: Mapping[str, str]
+    """Their names in lower case."""
     body: bytes
     peer: str = ""
     principal: str = ""
     """Who asks: set by one step; '' is anybody."""
+    action: str = ""
+    """The name of the action it turned out to ask for; '' before that."""
     namespace: Namespace = NOWHERE
     """Where its queues are: set by one step."""
     undo: Callable[[], None] | None = None
@@ -75,7 +78,7 @@ class Request:
     @property
     def host(self) -> str:
         """Where the client sees this server; '' when it does not say."""
-        host = self.headers.get("Host", "")
+        host = self.headers.get("host", "")
         return host if HOST.fullmatch(host) else ""
 
 

@@ -13,10 +13,20 @@ from pydantic_core import to_json
 from questd import aws_json, aws_query, errors, namespaces
 from questd.action import Questd, Request
 from questd.identifiers import as_text, new_id
+from questd.settings import Settings
 
 log = logging.getLogger(__name__)
 
 PLAIN = "text/plain; charset=utf-8"
+
+
+BODY_FACTOR = 8
+"""How many times as long as its message a body may be: 1 MiB of message is up to 6 MiB of JSON."""
+
+
+def body_limit(settings: Settings) -> int:
+    """Return how many bytes of body a front has to take."""
+    return BODY_FACTOR * settings.max_message_size
 
 
 @dataclass(slots=True)
@@ -54,16 +64,17 @@ async def answer(questd: Questd, request: Request) -> Answer:
 
 
 def _speaks_json(request: Request) -> bool:
-    return "X-Amz-Target" in request.headers or request.headers.get("Content-Type", "").startswith(
-        aws_json.CONTENT_TYPE
-    )
+    headers = request.headers
+    return "x-amz-target" in headers or headers.get("content-type", "").startswith(aws_json.CONTENT_TYPE)
 
 
 async def _aws_json(questd: Questd, request: Request) -> Answer:
     request_id = as_text(new_id())
     headers = {"x-amzn-RequestId": request_id}
     try:
-        result = await aws_json.action_of(request)(questd, request)
+        action = aws_json.action_of(request)
+        request.action = type(action).__name__
+        result = await action(questd, request)
         return Answer(200, aws_json.CONTENT_TYPE, aws_json.result_body(result), headers, request.undo)
     except Exception as error:  # noqa: BLE001  # whatever it is, the client gets an answer
         return _json_error(_shown(error, request_id), headers)
@@ -82,6 +93,7 @@ async def _aws_query(questd: Questd, request: Request) -> Answer:
         if "Action" not in parameters:
             return _no_operation()
         action = aws_query.action_of(request, parameters)
+        request.action = type(action).__name__
         result = await action(questd, request)
         return Answer(200, *aws_query.result_parts(action, result, request, request_id), headers, request.undo)
     except Exception as error:  # noqa: BLE001  # whatever it is, the client gets an answer

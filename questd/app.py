@@ -1,15 +1,18 @@
-"""The aiohttp application: the ordinary front of questd, embeddable in any aiohttp server."""
+"""The aiohttp application: the ordinary front of questd, embeddable in any aiohttp server; and that server itself."""
 
 import asyncio
+import logging
+import socket
 
 from aiohttp import web
 
 from questd import errors
 from questd.action import Questd, Request
-from questd.answer import Answer, answer, refusal
+from questd.answer import Answer, answer, body_limit, refusal
+from questd.connection import HEAD_LIMIT
 
-BODY_FACTOR = 8
-"""How many times as long as its message a body may be: 1 MiB of message is up to 6 MiB of JSON."""
+# What aiohttp logs as errors is HTTP nonsense of strangers, with a traceback each; ours are logged where they happen.
+logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
 
 
 def application(questd: Questd) -> web.Application:
@@ -17,19 +20,22 @@ def application(questd: Questd) -> web.Application:
 
     Run it with `handler_cancellation=True`, or a client that hangs up is noticed only by its timeout.
     """
-    body_limit = BODY_FACTOR * questd.settings.max_message_size
+    limit = body_limit(questd.settings)
 
     async def respond(http: web.Request) -> web.StreamResponse:
         try:
             body = await http.read()
         except web.HTTPRequestEntityTooLarge:
-            return await _write(http, refusal(errors.RequestEntityTooLargeException(body_limit)))
+            return await _write(http, refusal(errors.RequestEntityTooLargeException(limit)))
         except web.RequestPayloadError:
             return await _write(http, refusal(errors.SerializationException()))
-        request = Request(http.method, http.raw_path, http.headers, body, peer=http.remote or "")
+        headers: dict[str, str] = {}
+        for name, value in http.headers.items():
+            headers.setdefault(name.lower(), value)
+        request = Request(http.method, http.raw_path, headers, body, peer=http.remote or "")
         return await _write(http, await answer(questd, request))
 
-    app = web.Application(client_max_size=body_limit)
+    app = web.Application(client_max_size=limit)
     app.router.add_route("*", "/{path:.*}", respond)
     return app
 
@@ -49,3 +55,31 @@ async def _write(http: web.Request, given: Answer) -> web.StreamResponse:
             given.undo()
         raise
     return response
+
+
+class Application:
+    """The application on a server of its own: what `--front aiohttp` runs in the listener's place."""
+
+    def __init__(self, questd: Questd, finish_seconds: float) -> None:
+        self._runner = web.AppRunner(
+            application(questd),
+            handler_cancellation=True,
+            access_log=None,
+            auto_decompress=False,
+            shutdown_timeout=finish_seconds,
+            max_line_size=HEAD_LIMIT,
+            max_field_size=HEAD_LIMIT,
+        )
+        self._site: web.SockSite | None = None
+
+    async def start(self, sock: socket.socket) -> None:
+        """Accept connections on a bound socket."""
+        await self._runner.setup()
+        self._site = web.SockSite(self._runner, sock)
+        await self._site.start()
+
+    async def close(self) -> None:
+        """Accept nothing more, and give what is in flight `finish_seconds` to be answered."""
+        if self._site:
+            await self._site.stop()
+        await self._runner.cleanup()

@@ -14,7 +14,7 @@ TARGET_PREFIX = "AmazonSQS"
 
 def action_of(request: Request) -> Action:
     """Return the action that a request asks for, validated. Raises what AWS answers to a wrong one."""
-    prefix, _, name = request.headers.get("X-Amz-Target", "").rpartition(".")
+    prefix, _, name = request.headers.get("x-amz-target", "").rpartition(".")
     action = ACTIONS.get(name)
     if action is None or prefix != TARGET_PREFIX:
         raise errors.UnknownOperationException

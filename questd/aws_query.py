@@ -161,7 +161,7 @@ def error_parts(error: errors.SQSError, request: Request, request_id: str) -> tu
 
 
 def _wants_json(request: Request) -> bool:
-    return "application/json" in request.headers.get("Accept", "")
+    return "application/json" in request.headers.get("accept", "")
 
 
 def _named(value: object) -> object:

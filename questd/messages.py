@@ -137,7 +137,7 @@ class Message(BaseModel):
         if self.MessageAttributes:
             head["MessageAttributes"] = message_attributes.pack(self.MessageAttributes)
         trace = (self.MessageSystemAttributes or {}).get("AWSTraceHeader")
-        trace_header = trace.StringValue if trace else request.headers.get("X-Amzn-Trace-Id")
+        trace_header = trace.StringValue if trace else request.headers.get("x-amzn-trace-id")
         if trace_header:  # an HTTP header may hold bytes that are no text
             head["AWSTraceHeader"] = trace_header.encode(errors="replace").decode()
         if self.MessageGroupId:

@@ -51,11 +51,11 @@ def of_request(home: Namespace, headers: Mapping[str, str], target: str) -> Name
     """
     if not home.home:
         return home
-    signature = headers.get("Authorization") or unquote(target.partition("?")[2])
+    signature = headers.get("authorization") or unquote(target.partition("?")[2])
     credential = CREDENTIAL.search(signature)
     if credential:
         return home.of_region(credential[2]).of_account(credential[1])
-    host = HOST.match(headers.get("Host", ""))
+    host = HOST.match(headers.get("host", ""))
     return home.of_region(host[1] or host[2]) if host else home
 
 

@@ -2,31 +2,30 @@
 
 import asyncio
 import contextlib
-import logging
 import secrets
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
-from aiohttp import web
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from questd.action import Questd
-from questd.app import application
+from questd.app import Application
 from questd.background import Background
 from questd.cancellation import cancellable
 from questd.library import Library
+from questd.listener import Listener
 from questd.longpoll import LongPolls
 from questd.pipeline import Pipeline
 from questd.settings import Settings
 
-# What aiohttp logs as errors is HTTP nonsense of strangers, with a traceback each; ours are logged where they happen.
-logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
-
 FINISH_SECONDS = 3.0
 """How long requests in flight may take to finish when the process ends."""
+
+FRONTS: dict[str, type[Listener | Application]] = {"listener": Listener, "aiohttp": Application}
+"""What serves HTTP, by the setting `front`."""
 
 CHECK_SECONDS = 5
 """How often a subscription that hears nothing makes sure that Redis is there."""
@@ -81,14 +80,9 @@ async def _beside(*coroutines: Coroutine[Any, Any, None]) -> AsyncIterator[None]
 async def serve(settings: Settings, sock: socket.socket, ready: Callable[[], None], stop: asyncio.Event) -> None:
     """Answer requests on a bound socket until `stop`, then finish those in flight; `ready` is called in between."""
     async with running(settings) as questd:
-        runner = web.AppRunner(
-            application(questd), handler_cancellation=True, access_log=None, shutdown_timeout=FINISH_SECONDS
-        )
-        await runner.setup()
-        site = web.SockSite(runner, sock)
-        await site.start()
+        front = FRONTS[settings.front](questd, FINISH_SECONDS)
+        await front.start(sock)
         ready()
         await stop.wait()
-        await site.stop()
         questd.polls.close()
-        await runner.cleanup()
+        await front.close()

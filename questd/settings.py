@@ -77,6 +77,10 @@ class Settings(BaseSettings):
         None, repr=False, description="URL of the Redis to use: redis://, rediss:// or unix://"
     )
     workers: int = Field(1, ge=1, description="processes that answer requests, at least 1")
+    front: Literal["listener", "aiohttp"] = Field(
+        "listener",
+        description="the HTTP server: questd's own listener, or aiohttp's, which takes twice the CPU",
+    )
     data_dir: Annotated[Path, AfterValidator(_absolute)] = Field(
         default_factory=user_data_dir, description="directory where the private Redis keeps its data"
     )

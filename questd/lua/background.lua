@@ -23,15 +23,15 @@ end
 -- Returns when to come again (nil: nothing to wait for).
 local function expire(q, t, limit)
   local queue = q.key
-  local length = redis.call('HLEN', queue .. ':messages')
+  local length, last = redis.call('HLEN', queue .. ':messages'), last_sequence(queue)
   local oldest = tonumber(redis.call('HGET', queue, 'oldest'))
   if length == 0 then
-    oldest = q.sequence + 1
-  elseif length <= SPARSE and q.sequence - oldest > 4 * SPARSE then
+    oldest = last + 1
+  elseif length <= SPARSE and last - oldest > 4 * SPARSE then
     oldest = lowest(queue)
   end
   local steps, bytes, due, gone = 0, 0, nil, {}
-  while oldest <= q.sequence and not due do
+  while oldest <= last and not due do
     if steps == limit or bytes >= BYTES_LIMIT then
       due = #gone > 0 and t or t + REST_MS
     else
@@ -88,7 +88,7 @@ register('quest_tick', {'allow-oom'}, function(keys, args)
   local leaving_count = redis.call('LLEN', queue .. ':outbox')
   if leaving_count > 0 then due[#due + 1] = t + RELAY_MS end
   if #due == 0 then
-    redis.call('HDEL', queue, 'alarm')
+    redis.call('HSET', queue, 'alarm', '')
     return {-1, leaving_count}
   end
   local alarm = math.min(unpack(due))

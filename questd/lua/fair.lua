@@ -16,6 +16,7 @@ local function become_fair(q)
   if q.fair then return end
   q.fair = true
   redis.call('HSET', q.key, 'fair', 1)
+  renew(q)
 end
 
 -- Gives a group its place: that of its first visible message.

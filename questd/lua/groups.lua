@@ -35,10 +35,10 @@ local function refresh(q, t, group, place)
   if place == 'front' then
     turn = tonumber(redis.call('ZRANGE', groups, 0, 0, 'WITHSCORES')[2] or 0)
     redis.call('ZADD', groups, turn == HIDDEN and 0 or turn - 1, group)
-    wake(q.key)
+    wake(q)
   elseif place == 'back' or turn == HIDDEN then
     redis.call('ZADD', groups, redis.call('HINCRBY', q.key, 'turn', 1), group)
-    if place ~= 'back' then wake(q.key) end
+    if place ~= 'back' then wake(q) end
   end
   local delivery = redis.call('HGET', q.key .. ':deliveries', first)
   if delivery and is_exhausted(q, (parts_of_delivery(delivery))) then note_poison(q, t, {first}) end

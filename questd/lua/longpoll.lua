@@ -3,26 +3,32 @@
 -- for one process: it asks again, and when it leaves messages behind, its receive wakes the next. Times are the
 -- server's own: a test that moves the clock does not end anybody's wait.
 
-local function wait(queue, process, wait_ms)
-  redis.call('ZADD', queue .. ':waiting', server_time() + wait_ms, process)
+local function wait(q, process, wait_ms)
+  redis.call('ZADD', q.key .. ':waiting', server_time() + wait_ms, process)
+  if q.waits then return end
+  q.waits = true
+  redis.call('HSET', q.key, 'waits', 1)
 end
 
 -- Wakes one process, if any waits. Nobody listening any more: the next one.
-local function wake(queue)
-  while true do
-    local process, until_ms = unpack(redis.call('ZPOPMIN', queue .. ':waiting'))
-    if not process then return end
-    if tonumber(until_ms) >= server_time() then
-      local listeners = redis.pcall('PUBLISH', 'quest:wake:' .. process, queue)
+local function wake(q)
+  while q.waits do
+    local process, until_ms = unpack(redis.call('ZPOPMIN', q.key .. ':waiting'))
+    if not process then
+      q.waits = false
+      redis.call('HSET', q.key, 'waits', '')
+    elseif tonumber(until_ms) >= server_time() then
+      local listeners = redis.pcall('PUBLISH', 'quest:wake:' .. process, q.key)
       if listeners ~= 0 then return end
     end
   end
 end
 
 -- Wakes every process: what they know of the queue has changed.
-local function wake_all(queue)
-  for _, process in ipairs(redis.call('ZRANGE', queue .. ':waiting', 0, -1)) do
-    redis.pcall('PUBLISH', 'quest:wake:' .. process, queue)
+local function wake_all(q)
+  for _, process in ipairs(redis.call('ZRANGE', q.key .. ':waiting', 0, -1)) do
+    redis.pcall('PUBLISH', 'quest:wake:' .. process, q.key)
   end
-  redis.call('UNLINK', queue .. ':waiting')
+  redis.call('UNLINK', q.key .. ':waiting')
+  redis.call('HSET', q.key, 'waits', '')
 end

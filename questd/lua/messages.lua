@@ -28,9 +28,9 @@ local function receive(q, t, max, visibility_ms)
 end
 
 -- Whether as many messages are in flight as may be.
-local function is_full(queue, t, limit)
-  return redis.call('ZCARD', queue .. ':inflight') >= limit
-    and redis.call('ZCOUNT', queue .. ':inflight', string.format('(%d', t), '+inf') >= limit
+local function is_full(q, t, limit)
+  return redis.call('ZCARD', q.inflight) >= limit
+    and redis.call('ZCOUNT', q.inflight, string.format('(%d', t), '+inf') >= limit
 end
 
 -- quest_receive: hand out visible messages.
@@ -56,7 +56,7 @@ register('quest_receive', {'allow-oom'}, function(keys, args)
   attempt = q.fifo and attempt ~= '' and attempt
   local given, more = attempt and receive_again(q, t, attempt, visibility_ms) or {}, false
   if #given == 0 then
-    if not is_full(queue, t, limit) then
+    if not is_full(q, t, limit) then
       given, more = receive(q, t, max, visibility_ms)
       if attempt and #given > 0 then remember_attempt(q, t, attempt, given) end
     elseif wait_ms == 0 and not q.fifo then
@@ -64,7 +64,7 @@ register('quest_receive', {'allow-oom'}, function(keys, args)
     end
   end
   local stays_ms = #given > 0 and others_ms or math.max(wait_ms, others_ms)
-  if stays_ms > 0 and not more then wait(queue, process, stays_ms) end
+  if stays_ms > 0 and not more then wait(q, process, stays_ms) end
   if #given > 0 then hand_on(q) end -- after wait: the next one to wake may be of this process
   local reply = {server_ms, more and 1 or 0}
   for _, message in ipairs(given) do
@@ -107,7 +107,7 @@ register('quest_delete', {'allow-oom'}, function(keys, args)
   local queue, version, handles = keys[1], args[1], {unpack(args, 2)}
   local q = open(queue)
   if q.version ~= version then return facts(queue) end
-  local t = now()
+  local t = (q.fifo or q.fair) and now()
   reach(queue)
 
   local reply, gone = {}, {}
@@ -117,7 +117,7 @@ register('quest_delete', {'allow-oom'}, function(keys, args)
     if deletes then gone[#gone + 1] = entry.sequence end
   end
   if #gone > 0 then
-    local waits = redis.call('EXISTS', queue .. ':waiting') == 1
+    local waits = q.waits
     refresh_all(q, t, remove(q, t, gone))
     if waits then hand_on(q) end -- for one that waits because too many were in flight
   end
@@ -137,14 +137,14 @@ local function change_visibility(q, t, entry, timeout_ms)
   elseif q.fair then
     land(q, t, {entry.sequence})
   else
-    redis.call('ZREM', q.key .. ':inflight', entry.sequence)
+    redis.call('ZREM', q.inflight, entry.sequence)
   end
   if q.fifo then
-    redis.call('HSET', q.key .. ':deliveries', entry.sequence, delivery_of(count, first_ms, received_ms, 1, group))
+    redis.call('HSET', q.deliveries, entry.sequence, delivery_of(count, first_ms, received_ms, 1, group))
     refresh(q, t, group)
   elseif timeout_ms == 0 then
     -- A message named twice in a batch: its delivery as it is by now.
-    show(q, t, {entry.sequence}, {redis.call('HGET', q.key .. ':deliveries', entry.sequence)})
+    show(q, t, {entry.sequence}, {redis.call('HGET', q.deliveries, entry.sequence)})
   end
   return 'OK'
 end
@@ -186,11 +186,11 @@ register('quest_give_back', {'allow-oom'}, function(keys, handles)
     if entry.latest then
       local count, first_ms, received_ms, mark, group = parts_of_delivery(entry.delivery)
       if q.fair then land(q, t, {entry.sequence}) end
-      redis.call('ZREM', queue .. ':inflight', entry.sequence)
+      redis.call('ZREM', q.inflight, entry.sequence)
       if count == 1 then
-        redis.call('HDEL', queue .. ':deliveries', entry.sequence)
+        redis.call('HDEL', q.deliveries, entry.sequence)
       else
-        redis.call('HSET', queue .. ':deliveries', entry.sequence,
+        redis.call('HSET', q.deliveries, entry.sequence,
           delivery_of(count - 1, first_ms, received_ms, q.fifo and mark or 1, group))
       end
       if not q.fifo and mark == 0 then enlist(q, {entry.sequence}, {group}, 'LPUSH') end
@@ -201,7 +201,7 @@ register('quest_give_back', {'allow-oom'}, function(keys, handles)
   if q.fifo then
     for group in pairs(groups) do refresh(q, t, group, 'front') end
   elseif back > 0 then
-    wake(queue)
+    wake(q)
   end
   return back
 end)

@@ -59,7 +59,7 @@ register('sendMessage', {}, function(keys, args)
 
   if not found then create_list(name, t) end
   local q = open(queue)
-  local id = id_of(string.format('%s id %d', q.secret, q.sequence + 1))
+  local id = id_of(string.format('%s id %d', q.secret, last_sequence(queue) + 1))
   standard_send(q, t, {id, delay_ms, '', value, '', ''}, 1)
   return uuid_of(id)
 end)

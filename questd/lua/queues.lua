@@ -25,8 +25,9 @@ local function strike_remains(queue) redis.pcall('ZREM', 'quest:remains', name_o
 -- Makes a queue: `fields` are pairs of names and values, '' for none.
 local function create(queue, secret, t, fields)
   local incarnation = string.sub(redis.sha1hex('incarnation' .. secret), 1, 12)
-  redis.call('HSET', queue, 'layout', LAYOUT, 'created', t, 'modified', t, 'incarnation', incarnation,
-    'version', incarnation .. '.1', 'secret', secret, 'sequence', 0, 'oldest', 1, unpack(DEFAULTS))
+  -- What every call needs comes first: Redis looks for the fields of a small hash one after the other.
+  redis.call('HSET', queue, 'version', incarnation .. '.1', 'alarm', '', 'waits', '', 'sequence', 0, 'layout', LAYOUT,
+    'created', t, 'modified', t, 'incarnation', incarnation, 'secret', secret, 'oldest', 1, unpack(DEFAULTS))
   for i = 1, #fields, 2 do
     if fields[i] == 'FifoQueue' then redis.call('HSET', queue, unpack(FIFO_DEFAULTS)) end
   end
@@ -97,10 +98,10 @@ register('quest_set_attributes', {}, function(keys, args)
   local q = open(queue)
   if q.version ~= version then return facts(queue) end
   local t = now()
-  local changes = tonumber(string.match(q.version, '%.(%d+)$')) + 1
   reach(queue)
 
-  redis.call('HSET', queue, 'modified', t, 'version', string.format('%s.%d', q.incarnation, changes))
+  renew(q)
+  redis.call('HSET', queue, 'modified', t)
   for i = 2, #args, 2 do
     if args[i] == 'deadLetterTarget' then redis.call('HDEL', queue, 'redrive_stopped') end
     if args[i + 1] == '' then
@@ -110,7 +111,7 @@ register('quest_set_attributes', {}, function(keys, args)
     end
   end
   lower_alarm(q, t, t) -- a shorter retention period may make messages due
-  wake_all(queue)
+  wake_all(q)
   return {1}
 end)
 
@@ -138,7 +139,8 @@ register('quest_purge', {'allow-oom'}, function(keys, args)
 
   empty(q, t)
   redis.call('HINCRBY', queue, 'purges', 1)
-  redis.call('HSET', queue, 'purged_ms', t, 'oldest', q.sequence + 1)
+  redis.call('HSET', queue, 'purged_ms', t, 'oldest', last_sequence(queue) + 1)
+  renew(q)
   return 1
 end)
 
@@ -152,11 +154,11 @@ register('quest_delete_queue', {'allow-oom'}, function(keys)
   local t = now()
   reach(queue)
 
+  wake_all(q)
   empty(q, t)
   redis.call('UNLINK', queue, queue .. ':inbox', queue .. ':sources', queue .. ':tasks')
   redis.call('SET', queue .. ':deleted', t, 'PX', 60000) -- its time is the rule; PX only tidies up
   if redis.call('EXISTS', queue .. ':purged') == 1 then leave_remains(queue) end
   strike(queue)
-  wake_all(queue)
   return 1
 end)

@@ -21,7 +21,7 @@ local function arrive(q, t, record)
     redis.call('HSET', queue .. ':messages', sequence, record)
     enlist(q, {sequence}, {head.MessageGroupId or ''})
     redis.call('ZADD', queue .. ':arrived', sent_ms, sequence)
-    wake(queue)
+    wake(q)
   end
   lower_alarm(q, t, sent_ms + q.retention_ms)
 end

@@ -7,13 +7,13 @@ local TOGETHER = 10 -- entries that a receive takes at once
 -- all at once, which is no work. Returns how many.
 local function drop_dead(q, group, limit)
   local list = visible_list(q, group)
-  if redis.call('HLEN', q.key .. ':messages') == 0 then
+  if redis.call('HLEN', q.messages) == 0 then
     redis.call('UNLINK', list)
     return 0
   end
   local dead = 0
   for _, sequence in ipairs(redis.call('LRANGE', list, 0, limit - 1)) do
-    if redis.call('HEXISTS', q.key .. ':messages', sequence) == 1 then break end
+    if redis.call('HEXISTS', q.messages, sequence) == 1 then break end
     dead = dead + 1
   end
   if dead > 0 then redis.call('LTRIM', list, dead, -1) end
@@ -36,7 +36,7 @@ end
 local function standard_send(q, t, entries, first)
   local queue = q.key
   local count = (#entries - first + 1) / ENTRY
-  if count == 0 then return q.sequence end
+  if count == 0 then return last_sequence(queue) end
   local last = redis.call('HINCRBY', queue, 'sequence', count)
   local records, delayed, waiting, due = {}, {}, {}, t + q.retention_ms
   local visible, group_ids = {}, {}
@@ -57,16 +57,16 @@ local function standard_send(q, t, entries, first)
       visible[#visible + 1], group_ids[#visible + 1] = sequence, group
     end
   end
-  redis.call('HSET', queue .. ':messages', unpack(records))
+  redis.call('HSET', q.messages, unpack(records))
   if #delayed > 0 then redis.call('ZADD', queue .. ':delayed', unpack(delayed)) end
   if #waiting > 0 then
-    redis.call('HSET', queue .. ':deliveries', unpack(waiting))
+    redis.call('HSET', q.deliveries, unpack(waiting))
     become_fair(q)
   end
   lower_alarm(q, t, due)
   if #visible > 0 then
     enlist(q, visible, group_ids)
-    wake(queue)
+    wake(q)
   end
   return last
 end
@@ -75,15 +75,15 @@ end
 -- count so far, first ms or nil, group}. Returns what was done in vain.
 local function sort_out(q, t, group, sequences, taken)
   local queue, work, dead = q.key, 0, 0
-  local records = redis.call('HMGET', queue .. ':messages', unpack(sequences))
-  local deliveries = redis.call('HMGET', queue .. ':deliveries', unpack(sequences))
+  local records = redis.call('HMGET', q.messages, unpack(sequences))
+  local deliveries = redis.call('HMGET', q.deliveries, unpack(sequences))
   for i, sequence in ipairs(sequences) do
     local record, delivery, count, first_ms, received_ms = records[i], deliveries[i], 0, nil, nil
     if delivery then count, first_ms, received_ms = parts_of_delivery(delivery) end
     if not record then
       dead = dead + 1
     elseif delivery and is_hidden(queue, sequence, t) then
-      redis.call('HSET', queue .. ':deliveries', sequence, delivery_of(count, first_ms, received_ms, 0, group))
+      redis.call('HSET', q.deliveries, sequence, delivery_of(count, first_ms, received_ms, 0, group))
       work = work + 10
     elseif sent_ms_of(record) + q.retention_ms <= t then
       remove(q, t, {sequence})

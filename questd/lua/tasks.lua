@@ -150,7 +150,10 @@ register('quest_take_back', {'allow-oom'}, function(keys, args)
       back = back + 1
     end
   end
-  if q.target == target then redis.call('HSET', queue, 'redrive_stopped', 1) end
+  if q.target == target then
+    redis.call('HSET', queue, 'redrive_stopped', 1)
+    renew(q)
+  end
   if back > 0 then fail_task(queue, 'AWS.SimpleQueueService.NonExistentQueue') end
   return back
 end)

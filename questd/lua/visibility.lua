@@ -3,10 +3,10 @@
 
 -- How many messages are visible, in flight, delayed: by the clock, whoever looked last.
 local function counts_of(q, t)
-  local inflight = redis.call('ZCOUNT', q.key .. ':inflight', string.format('(%d', t), '+inf')
+  local inflight = redis.call('ZCOUNT', q.inflight, string.format('(%d', t), '+inf')
   local delayed_since_ms = q.fifo and t - q.delay_ms or t
   local delayed = redis.call('ZCOUNT', q.key .. ':delayed', string.format('(%d', delayed_since_ms), '+inf')
-  return redis.call('HLEN', q.key .. ':messages') - inflight - delayed, inflight, delayed
+  return redis.call('HLEN', q.messages) - inflight - delayed, inflight, delayed
 end
 
 -- Whether there is something to receive, as far as that is known without looking at the clock.
@@ -16,12 +16,12 @@ local function has_visible(q)
     local turn = redis.call('ZRANGE', queue .. ':groups', 0, 0, 'WITHSCORES')[2]
     return turn and tonumber(turn) < HIDDEN
   end
-  return redis.call('LLEN', queue .. ':visible') > 0 or q.fair and redis.call('EXISTS', queue .. ':groups') == 1
+  return redis.call('LLEN', q.visible) > 0 or q.fair and redis.call('EXISTS', queue .. ':groups') == 1
 end
 
 -- Wakes one more process when there is something left to receive.
 local function hand_on(q)
-  if has_visible(q) then wake(q.key) end
+  if q.waits and has_visible(q) then wake(q) end
 end
 
 -- Takes messages out of everything that holds them; what they leave in lists of visible ones is dead from now on. Returns
@@ -29,10 +29,11 @@ end
 local function remove(q, t, sequences)
   local queue, groups = q.key, {}
   if q.fifo then groups = leave(q, sequences) elseif q.fair then land(q, t, sequences) end
-  redis.call('HDEL', queue .. ':messages', unpack(sequences))
-  redis.call('HDEL', queue .. ':deliveries', unpack(sequences))
-  for _, key in ipairs({':inflight', ':delayed', ':arrived', ':poison'}) do
-    redis.call('ZREM', queue .. key, unpack(sequences))
+  redis.call('HDEL', q.messages, unpack(sequences))
+  redis.call('HDEL', q.deliveries, unpack(sequences))
+  redis.call('ZREM', q.inflight, unpack(sequences))
+  if redis.call('EXISTS', queue .. ':delayed', queue .. ':arrived', queue .. ':poison') > 0 then
+    for _, key in ipairs({':delayed', ':arrived', ':poison'}) do redis.call('ZREM', queue .. key, unpack(sequences)) end
   end
   return groups
 end
@@ -52,9 +53,9 @@ local function show(q, t, sequences, deliveries)
     if delivery and is_exhausted(q, count) then exhausted[#exhausted + 1] = sequences[i] end
   end
   if #entries > 0 then
-    redis.call('HSET', q.key .. ':deliveries', unpack(changed))
+    redis.call('HSET', q.deliveries, unpack(changed))
     enlist(q, entries, group_ids)
-    wake(q.key)
+    wake(q)
   end
   note_poison(q, t, exhausted)
 end
@@ -63,24 +64,24 @@ end
 local function end_delays(q, t, sequences)
   local queue, group_ids = q.key, {}
   redis.call('ZREM', queue .. ':delayed', unpack(sequences))
-  local deliveries = (q.fifo or q.fair) and redis.call('HMGET', queue .. ':deliveries', unpack(sequences)) or {}
-  if q.fifo or q.fair then redis.call('HDEL', queue .. ':deliveries', unpack(sequences)) end
+  local deliveries = (q.fifo or q.fair) and redis.call('HMGET', q.deliveries, unpack(sequences)) or {}
+  if q.fifo or q.fair then redis.call('HDEL', q.deliveries, unpack(sequences)) end
   if q.fifo then
     refresh_all(q, t, groups_of(deliveries))
     return
   end
   for i = 1, #sequences do group_ids[i] = deliveries[i] and select(5, parts_of_delivery(deliveries[i])) or '' end
   enlist(q, sequences, group_ids)
-  wake(queue)
+  wake(q)
 end
 
 -- Makes visible what has timed out or is no longer delayed, at most `limit` of each. Returns whether it stopped there.
 local function promote(q, t, limit)
   local queue = q.key
-  local due = redis.call('ZRANGE', queue .. ':inflight', '-inf', t, 'BYSCORE', 'LIMIT', 0, limit)
+  local due = redis.call('ZRANGE', q.inflight, '-inf', t, 'BYSCORE', 'LIMIT', 0, limit)
   if #due > 0 then
-    local deliveries = redis.call('HMGET', queue .. ':deliveries', unpack(due))
-    redis.call('ZREM', queue .. ':inflight', unpack(due))
+    local deliveries = redis.call('HMGET', q.deliveries, unpack(due))
+    redis.call('ZREM', q.inflight, unpack(due))
     if q.fair then let_go(q, t, deliveries) end
     if q.fifo then refresh_all(q, t, groups_of(deliveries)) else show(q, t, due, deliveries) end
   end
@@ -115,9 +116,9 @@ local function hand_out(q, t, given, visibility_ms, mark)
     deliveries[2 * i - 1], deliveries[2 * i] = sequence, delivery_of(count + 1, first_ms, t, mark, group_ids[i])
     hidden[2 * i - 1], hidden[2 * i] = t + visibility_ms, sequence
   end
-  redis.call('HSET', q.key .. ':deliveries', unpack(deliveries))
+  redis.call('HSET', q.deliveries, unpack(deliveries))
   if visibility_ms > 0 then
-    if q.fair then hold(q, hidden, group_ids) else redis.call('ZADD', q.key .. ':inflight', unpack(hidden)) end
+    if q.fair then hold(q, hidden, group_ids) else redis.call('ZADD', q.inflight, unpack(hidden)) end
     lower_alarm(q, t, t + visibility_ms)
   end
   return group_ids

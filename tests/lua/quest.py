@@ -146,7 +146,7 @@ class Quest:
     def alarm(self, queue: str = "orders") -> int | None:
         """Return when the queue wants its next tick, ms after START_MS."""
         alarm = self.field(queue, "alarm")
-        return None if alarm is None else int(alarm) - START_MS
+        return int(alarm) - START_MS if alarm else None
 
     def ask(self, function: str, queue: str, *arguments: str | bytes | float) -> Any:
         """Call a function that wants to know the queue's version."""

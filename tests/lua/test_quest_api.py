@@ -210,9 +210,9 @@ def test_wakes_the_next(quest: Quest, lists: redis.Redis) -> None:
     quest.poll(process="p1", wait_ms=20_000)
     _send(lists, "a")
     _send(lists, "b")
-    quest.redis.delete("quest:{orders}:waiting")
     with quest.listening("quest:wake:p1") as ear:
         quest.redis.zadd("quest:{orders}:waiting", {"p1": 2**45})
+        quest.redis.hset("quest:{orders}", "waits", 1)
         _get(lists, 1)
         assert ear.heard() == [("quest:wake:p1", "quest:{orders}")]
 

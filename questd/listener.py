@@ -1,0 +1,66 @@
+"""The SQS port of `questd serve`: connections under a thin protocol, half the CPU of an aiohttp server's.
+
+It accepts, ends who is late, drains and closes; what happens on a connection is connection.py's.
+"""
+
+import asyncio
+import socket
+
+from questd.action import Questd, Request
+from questd.answer import Answer, answer, body_limit
+from questd.connection import DRAIN_SECONDS, Connection, Shared
+
+SWEEP_SECONDS = 1.0
+"""How often connections are looked at: one timer for all of them, none for a request."""
+
+
+class Listener:
+    """A listening socket and its connections."""
+
+    def __init__(self, questd: Questd, finish_seconds: float) -> None:
+        self._finish_seconds = finish_seconds
+
+        async def core(request: Request) -> Answer:
+            return await answer(questd, request)
+
+        self._shared = Shared(core, body_limit(questd.settings))
+        self._server: asyncio.Server | None = None
+        self._sweep: asyncio.TimerHandle | None = None
+
+    async def start(self, sock: socket.socket) -> None:
+        """Accept connections on a bound socket."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: Connection(self._shared), sock=sock)
+        self._end_the_late()
+
+    def _end_the_late(self) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for connection in list(self._shared.connections):
+            if connection.deadline < now:
+                connection.end()
+        self._sweep = loop.call_later(SWEEP_SECONDS, self._end_the_late)
+
+    def drain(self) -> None:
+        """Accept nothing more; end each connection with its next answer, or when it stays idle."""
+        if self._server:
+            self._server.close()
+        self._shared.draining = True
+        latest = asyncio.get_running_loop().time() + DRAIN_SECONDS
+        for connection in self._shared.connections:
+            if connection.idle:
+                connection.deadline = min(connection.deadline, latest)
+
+    async def close(self) -> None:
+        """Drain, close what is idle, and give the others `finish_seconds` to be answered."""
+        self.drain()
+        for connection in list(self._shared.connections):
+            if connection.idle:
+                connection.end()
+        lost = [connection.lost for connection in self._shared.connections]
+        if lost:
+            await asyncio.wait(lost, timeout=self._finish_seconds)
+        for connection in list(self._shared.connections):
+            connection.end()
+        if self._sweep:
+            self._sweep.cancel()
