@@ -28,6 +28,8 @@ Serve the Amazon SQS protocol. Without --redis-url it starts a private Redis and
   questd serve
   AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any AWS_DEFAULT_REGION=us-east-1 \\
     aws --endpoint-url http://127.0.0.1:9324 sqs create-queue --queue-name orders
+
+SIGTERM and Ctrl-C end it; SIGHUP reads the settings again, SIGUSR2 replaces the workers, both without losing a request.
 """
 
 LOAD = """\
@@ -64,9 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     for name in settings.unknown_variables():
         sys.stderr.write(f"questd: {name} is no setting, it is ignored\n")
+    flags = {name: value for name, value in options.items() if name in Settings.model_fields}
     try:
-        read = settings.read({name: value for name, value in options.items() if name in Settings.model_fields})
-        command(read, argparse.Namespace(**options))
+        command(settings.read(flags), argparse.Namespace(**options, flags=flags))
     except (BadSetting, StartFailed) as refused:
         sys.stderr.write(f"questd: {hidden(str(refused))}\n")
         return 1
@@ -75,9 +77,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _serve(read: Settings, _: argparse.Namespace) -> None:
+def _serve(read: Settings, options: argparse.Namespace) -> None:
     logging.basicConfig(level=read.log_level.upper(), format="questd: %(levelname)s: %(message)s")
-    workers.run(read)
+    workers.run(read, lambda: settings.read(options.flags))
 
 
 def _load(read: Settings, options: argparse.Namespace) -> None:

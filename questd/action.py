@@ -4,7 +4,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Annotated, Any, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo
@@ -29,6 +29,9 @@ DECIMAL = re.compile(r"[+-]?[0-9]{1,18}")
 
 HOST = re.compile(r"[A-Za-z0-9_.:\[\]-]+")
 """A host with or without a port, as it may stand in a URL."""
+
+URLS_LIMIT = 4096
+"""Queue URLs whose queues a process knows: most requests come with the same few."""
 
 FACTS_LIMIT = 100_000
 """Queues that a process knows by heart; more are forgotten together, and learnt again."""
@@ -213,10 +216,14 @@ def _queue_name(url: object, info: ValidationInfo) -> str:
     """Return the queue that a QueueUrl names: a URL on any host, or a bare name (contract 1.4)."""
     if not isinstance(url, str):
         return url  # type: ignore[return-value]  # the type check comes next
+    return _queue_at(url, info.context or NOWHERE)
+
+
+@lru_cache(URLS_LIMIT)
+def _queue_at(url: str, namespace: Namespace) -> str:
     path, _, name = url.rpartition("/")
     if not QUEUE_NAME.fullmatch(name):
         raise errors.QueueDoesNotExist
-    namespace: Namespace = info.context or NOWHERE
     return namespace.of_account(path.rpartition("/")[2]).name(name)
 
 

@@ -17,6 +17,9 @@ from questd.settings import Settings
 
 log = logging.getLogger(__name__)
 
+SERVER = "questd"
+"""What both fronts call themselves."""
+
 PLAIN = "text/plain; charset=utf-8"
 
 

@@ -8,11 +8,15 @@ from aiohttp import web
 
 from questd import errors
 from questd.action import Questd, Request
-from questd.answer import Answer, answer, body_limit, refusal
-from questd.connection import HEAD_LIMIT
+from questd.answer import SERVER, Answer, answer, body_limit, refusal
+from questd.connection import DRAIN_SECONDS, HEAD_LIMIT
 
 # What aiohttp logs as errors is HTTP nonsense of strangers, with a traceback each; ours are logged where they happen.
 logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
+
+
+DRAINING = web.AppKey("draining", asyncio.Event)
+"""Set when connections are to end with their next answer."""
 
 
 def application(questd: Questd) -> web.Application:
@@ -36,15 +40,17 @@ def application(questd: Questd) -> web.Application:
         return await _write(http, await answer(questd, request))
 
     app = web.Application(client_max_size=limit)
+    app[DRAINING] = asyncio.Event()
     app.router.add_route("*", "/{path:.*}", respond)
     return app
 
 
 async def _write(http: web.Request, given: Answer) -> web.StreamResponse:
-    """Write an answer; one that nobody is there to take is undone."""
-    response = web.Response(
-        status=given.status, body=given.body, headers={**given.headers, "Content-Type": given.content_type}
-    )
+    """Write an answer; one that nobody is there to take is undone. While the server drains, it is the last one."""
+    headers = {**given.headers, "Content-Type": given.content_type, "Server": SERVER}
+    response = web.Response(status=given.status, body=given.body, headers=headers)
+    if http.app[DRAINING].is_set():
+        response.force_close()
     try:
         if http.transport is None or http.transport.is_closing():
             raise ConnectionResetError
@@ -77,6 +83,14 @@ class Application:
         await self._runner.setup()
         self._site = web.SockSite(self._runner, sock)
         await self._site.start()
+
+    async def drain(self) -> None:
+        """Accept nothing more, and end each connection with its next answer, for DRAIN_SECONDS."""
+        if self._site:
+            await self._site.stop()
+            self._site = None
+        self._runner.app[DRAINING].set()
+        await asyncio.sleep(DRAIN_SECONDS)
 
     async def close(self) -> None:
         """Accept nothing more, and give what is in flight `finish_seconds` to be answered."""

@@ -19,7 +19,9 @@ def action_of(request: Request) -> Action:
     if action is None or prefix != TARGET_PREFIX:
         raise errors.UnknownOperationException
     body = request.body or b"{}"
-    return validated(action, _with_queue(body, request.queue) if request.queue else body, request)
+    if request.target != "/" and request.queue:
+        body = _with_queue(body, request.queue)
+    return validated(action, body, request)
 
 
 def _with_queue(body: bytes, queue: str) -> bytes:

@@ -19,7 +19,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from questd import errors
 from questd.action import Request
-from questd.answer import PLAIN, Answer, refusal
+from questd.answer import PLAIN, SERVER, Answer, refusal
 
 log = logging.getLogger(__name__)
 
@@ -141,8 +141,8 @@ class Connection(asyncio.Protocol):
         return not (self.answering or self._turns or self._begun)
 
     def end(self) -> None:
-        """End it, whatever is going on."""
-        self._transport.abort()
+        """End it: an idle one in peace, any other whatever is going on."""
+        (self._transport.close if self.idle else self._transport.abort)()
 
     def data_received(self, data: bytes) -> None:
         """Take what has come: at once, unless enough is waiting."""
@@ -250,6 +250,7 @@ class Connection(asyncio.Protocol):
 
     def _line_up(self, turn: Request | Answer, *, keep: bool) -> None:
         self._turns.append((turn, keep))
+        self._over = not keep
         if self._called and not self._called.done():
             self._called.set_result(None)
 
@@ -275,11 +276,11 @@ class Connection(asyncio.Protocol):
         except HttpParserUpgrade:
             self._over = True  # the request before it is answered in HTTP/1.1
         except (HttpParserError, Refused) as error:
-            self._over = True
             reason = error if isinstance(error, Refused) else error.__context__
             if not isinstance(reason, Refused):
                 reason = _refused(HTTPStatus.BAD_REQUEST, f"this is not HTTP: {error}")
-            self._line_up(reason.answer, keep=False)
+            if not self._over:
+                self._line_up(reason.answer, keep=False)
         if self._begun and not (self.answering or self._turns):
             self._await_rest(begun=begun)
 
@@ -348,7 +349,8 @@ class Connection(asyncio.Protocol):
 
     async def _linger(self) -> None:
         """Let a refused client read why: one that still sends when its connection is closed sees a reset instead."""
-        self._transport.write_eof()
+        if not self._transport.is_closing():
+            self._transport.write_eof()
         await asyncio.sleep(LINGER_SECONDS)
 
 
@@ -357,7 +359,7 @@ def head_of(answer: Answer, *, keep: bool) -> bytes:
     headers = "".join(f"{name}: {value}\r\n" for name, value in answer.headers.items())
     return (
         f"{STATUS_LINES[answer.status]}{headers}Content-Type: {answer.content_type}\r\n"
-        f"Content-Length: {len(answer.body)}\r\nDate: {_date()}\r\n{'' if keep else CLOSE}\r\n"
+        f"Server: {SERVER}\r\nContent-Length: {len(answer.body)}\r\nDate: {_date()}\r\n{'' if keep else CLOSE}\r\n"
     ).encode()
 
 

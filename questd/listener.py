@@ -41,19 +41,24 @@ class Listener:
                 connection.end()
         self._sweep = loop.call_later(SWEEP_SECONDS, self._end_the_late)
 
-    def drain(self) -> None:
+    async def drain(self) -> None:
         """Accept nothing more; end each connection with its next answer, or when it stays idle."""
-        if self._server:
-            self._server.close()
-        self._shared.draining = True
+        self._stop_accepting()
         latest = asyncio.get_running_loop().time() + DRAIN_SECONDS
         for connection in self._shared.connections:
             if connection.idle:
                 connection.deadline = min(connection.deadline, latest)
+        while self._shared.connections:
+            await asyncio.wait([connection.lost for connection in self._shared.connections])
+
+    def _stop_accepting(self) -> None:
+        if self._server:
+            self._server.close()
+        self._shared.draining = True
 
     async def close(self) -> None:
-        """Drain, close what is idle, and give the others `finish_seconds` to be answered."""
-        self.drain()
+        """Accept nothing more, close what is idle, and give the others `finish_seconds` to be answered."""
+        self._stop_accepting()
         for connection in list(self._shared.connections):
             if connection.idle:
                 connection.end()

@@ -77,12 +77,35 @@ async def _beside(*coroutines: Coroutine[Any, Any, None]) -> AsyncIterator[None]
                 task.cancel()
 
 
-async def serve(settings: Settings, sock: socket.socket, ready: Callable[[], None], stop: asyncio.Event) -> None:
-    """Answer requests on a bound socket until `stop`, then finish those in flight; `ready` is called in between."""
+async def serve(
+    settings: Settings,
+    sock: socket.socket,
+    ready: Callable[[], None],
+    stop: asyncio.Event,
+    drain: asyncio.Event | None = None,
+) -> None:
+    """Answer requests on a bound socket until `stop`, then finish those in flight; `ready` is called in between.
+
+    `drain` ends it too, when every client has had its answer and its connection has been closed or has gone idle.
+    """
+    drain = drain or asyncio.Event()
     async with running(settings) as questd:
         front = FRONTS[settings.front](questd, FINISH_SECONDS)
         await front.start(sock)
         ready()
-        await stop.wait()
+        await _first(stop, drain)
         questd.polls.close()
+        if not stop.is_set():
+            draining = asyncio.create_task(front.drain())
+            await _first(stop, draining)
+            draining.cancel()
         await front.close()
+
+
+async def _first(*awaited: asyncio.Event | asyncio.Task[None]) -> None:
+    """Wait for the first of these."""
+    tasks = [each if isinstance(each, asyncio.Task) else asyncio.create_task(each.wait()) for each in awaited]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task, each in zip(tasks, awaited, strict=True):
+        if task is not each:
+            task.cancel()

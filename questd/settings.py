@@ -34,6 +34,11 @@ def user_data_dir() -> Path:
     return (base if base.is_absolute() else Path.home() / ".local" / "share") / "questd"
 
 
+def cores() -> int:
+    """Return on how many cores this process may run."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def hidden(text: str) -> str:
     """Return `text` with the user and password of every URL in it hidden."""
     text = re.sub(r"://\S*@", "://***@", text)
@@ -76,7 +81,9 @@ class Settings(BaseSettings):
     redis_url: Annotated[str, AfterValidator(_redis_url)] | None = Field(
         None, repr=False, description="URL of the Redis to use: redis://, rediss:// or unix://"
     )
-    workers: int = Field(1, ge=1, description="processes that answer requests, at least 1")
+    workers: int = Field(
+        default_factory=cores, ge=1, description="processes that answer requests, at least 1; one per core by default"
+    )
     front: Literal["listener", "aiohttp"] = Field(
         "listener",
         description="the HTTP server: questd's own listener, or aiohttp's, which takes twice the CPU",

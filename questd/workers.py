@@ -1,12 +1,11 @@
 """The supervisor: one bound port, N worker processes that serve it, and the private Redis when there is no other.
 
 It owns processes and signals, and has no event loop and no thread, so that it may fork at any time; it must not know
-HTTP or queues.
+HTTP or queues. SIGHUP reads the settings again, SIGUSR2 replaces the workers, SIGTERM and SIGINT end questd.
 """
 
 import asyncio
-import contextlib
-import ipaddress
+import gc
 import logging
 import os
 import select
@@ -18,24 +17,25 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NoReturn
 
-import uvloop
 from redis.exceptions import RedisError
 
-from questd import library, server
+from questd import library, worker
 from questd.embedded import Embedded, Restarts, StartFailed, wait_until_ready
-from questd.settings import Settings, hidden
+from questd.port import bind
+from questd.settings import BadSetting, Settings, hidden
+from questd.worker import DRAIN, PATIENCE, STOPPING, Forked
 
-BACKLOG = 1024
 FAILURES = 5
 """So many deaths of a worker in a row, each before it was ready, end a questd that never was ready."""
-
-PATIENCE = 4.0
-"""Seconds that workers have to finish their requests."""
 
 LONGEST_END = 4.8
 """Seconds from the signal to the end of questd."""
 
-STOPPING = (signal.SIGTERM, signal.SIGINT)
+LONGEST_DRAIN = 30.0
+"""Seconds that a replaced worker has to answer what it has; a long poll ends at once, so nothing takes that long."""
+
+FIXED = frozenset("config host port redis_url data_dir ephemeral maxmemory anonymous test_mode".split())
+"""Settings that only a restart changes: the port and the Redis are there once."""
 
 log = logging.getLogger(__name__)
 
@@ -44,10 +44,13 @@ class Stopped(Exception):
     """SIGTERM or SIGINT has asked questd to end."""
 
 
-def run(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT. Raises StartFailed when that cannot begin or go on."""
+def run(settings: Settings, again: Callable[[], Settings]) -> None:
+    """Serve until SIGTERM or SIGINT. Raises StartFailed when that cannot begin or go on.
+
+    `again` reads the settings anew, for SIGHUP; it raises BadSetting.
+    """
     with bind(settings) as sock:
-        supervisor = Supervisor(settings, sock)
+        supervisor = Supervisor(settings, sock, again)
         try:
             supervisor.run()
         except Stopped:
@@ -56,69 +59,19 @@ def run(settings: Settings) -> None:
             supervisor.end()
 
 
-def bind(settings: Settings) -> socket.socket:
-    """Return a socket that listens where `settings` say. Raises StartFailed."""
-    try:
-        found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise StartFailed(f"cannot listen on {settings.host}: {error.strerror}") from None
-    # "localhost" is 127.0.0.1 here, also where it has an IPv6 address that this machine does not.
-    family, kind, _, _, address = min(found, key=lambda each: each[0] != socket.AF_INET)
-    if not (settings.anonymous or ipaddress.ip_address(address[0]).is_loopback):
-        raise StartFailed(
-            f"on {settings.host} anyone who reaches this machine could use every queue: "
-            "listen on 127.0.0.1, or allow it with --anonymous"
-        )
-    sock = socket.socket(family, kind)
-    # Not SO_REUSEPORT: with it a second questd would silently take a share of the requests.
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        sock.bind(address)
-        sock.listen(BACKLOG)  # on Linux, only listening claims a port that was bound with SO_REUSEADDR
-    except OSError as error:
-        sock.close()
-        text = f"cannot listen on {settings.host}, port {settings.port}: {error.strerror}"
-        raise StartFailed(f"{text}. Choose another --port, or stop what uses this one") from None
-    sock.setblocking(False)  # noqa: FBT003  # socket's own
-    return sock
-
-
 def explained(error: Exception, url: str) -> str:
     """Return what to tell a user whose Redis at `url` raised LibraryRefused or a RedisError."""
     return hidden(f"{url}: {error}" if isinstance(error, library.LibraryRefused) else f"no Redis at {url}: {error}")
 
 
 @dataclass
-class Forked:
-    """A forked process and the pipe on which it reports."""
-
-    pid: int
-    report: int
-    said: bytes = b""
-    status: int | None = None
-
-    def look(self) -> None:
-        """Take in what it has reported, and its exit status once it has ended."""
-        if self.status is not None:
-            return
-        ended, status = os.waitpid(self.pid, os.WNOHANG)
-        with contextlib.suppress(BlockingIOError):
-            self.said += os.read(self.report, 65536)
-        if ended:
-            self.status = os.waitstatus_to_exitcode(status)
-            os.close(self.report)
-
-    def send(self, number: signal.Signals) -> None:
-        """Send it a signal, unless it has ended."""
-        if self.status is None:
-            os.kill(self.pid, number)
-
-
-@dataclass
 class Worker:
-    """The place of one worker, filled again when its process dies."""
+    """The place of one worker, filled again when its process dies; `next` is to take it over."""
 
     process: Forked
+    next: Forked | None = None
+    stale: bool = False
+    """Whether it is to be replaced."""
     restarts: Restarts = field(default_factory=Restarts)
     failures: int = 0
 
@@ -126,18 +79,22 @@ class Worker:
 class Supervisor:
     """One run of questd."""
 
-    def __init__(self, settings: Settings, sock: socket.socket) -> None:
+    def __init__(self, settings: Settings, sock: socket.socket, again: Callable[[], Settings]) -> None:
+        self._as_read = settings
+        self._again = again
         self._settings = settings.model_copy(update={"port": sock.getsockname()[1]})
         self._socket = sock
-        self._stopping = False
+        self._stopping = self._reloading = self._replacing = False
         self._announced = False
         self._embedded: Embedded | None = None
         self._restarts = Restarts()
         self._loader: Forked | None = None
         self._workers: list[Worker] = []
+        self._drained: list[tuple[float, Forked]] = []  # replaced workers, and when they must have ended
         # Nobody writes to the lifeline. Its end, seen by workers and the guard, is the end of this process.
         self._lifeline, self._lifeline_held = os.pipe()
         self._woken, self._wake = os.pipe()
+        self._had_terminal = has_terminal()
         os.set_blocking(self._wake, False)
 
     def run(self) -> NoReturn:
@@ -146,6 +103,8 @@ class Supervisor:
         signal.signal(signal.SIGCHLD, lambda *_: None)  # only to be woken
         for number in STOPPING:
             signal.signal(number, self._stop)
+        signal.signal(signal.SIGHUP, self._hang_up)
+        signal.signal(signal.SIGUSR2, self._replace)
         if self._settings.redis_url is None:
             self._embedded = Embedded(self._settings, self._lifeline, self._pause)
             self._settings = self._settings.model_copy(update={"redis_url": self._embedded.url})
@@ -156,13 +115,29 @@ class Supervisor:
                 self._keep_server(self._embedded)
             if self._loader:
                 self._follow_loader(self._loader)
-            for worker in self._workers:
-                self._keep(worker)
+            if self._reloading:
+                self._reload()
+            if self._replacing:
+                self._replacing = False
+                for place in self._workers:
+                    place.stale = True
+            for place in self._workers:
+                self._keep(place)
+            self._take_turns()
             self._announce()
             self._pause(self._idle_time())
 
     def _stop(self, *_: object) -> None:
         self._stopping = True
+
+    def _hang_up(self, *_: object) -> None:
+        # Without its terminal, questd in the foreground ends as other programs do.
+        if self._had_terminal and not has_terminal():
+            self._stopping = True
+        self._reloading = True
+
+    def _replace(self, *_: object) -> None:
+        self._replacing = True
 
     def _pause(self, seconds: float | None) -> None:
         if not self._stopping:
@@ -172,16 +147,16 @@ class Supervisor:
 
     def _sleep(self, seconds: float | None) -> None:
         """Wait for a signal, or for a worker to be ready."""
-        new = [worker.process for worker in self._workers if not worker.process.said]
-        reports = [process.report for process in new if process.status is None]
+        processes = [process for place in self._workers for process in (place.process, place.next) if process]
+        reports = [process.report for process in processes if process.lives and not process.said]
         readable, _, _ = select.select([self._woken, *reports], [], [], seconds)
         if self._woken in readable:
             os.read(self._woken, 4096)
 
     def _idle_time(self) -> float | None:
-        restarts = [self._restarts, *(worker.restarts for worker in self._workers)]
-        now = time.monotonic()
-        return min((max(0.0, each.due - now) for each in restarts if each.due is not None), default=None)
+        restarts = [self._restarts, *(place.restarts for place in self._workers)]
+        times = [each.due for each in restarts if each.due is not None] + [latest for latest, _ in self._drained]
+        return max(0.0, min(times) - time.monotonic()) if times else None
 
     def _keep_server(self, embedded: Embedded) -> None:
         if embedded.ended():
@@ -205,23 +180,74 @@ class Supervisor:
                 raise StartFailed(problem)
             log.error("%s", problem)
         elif not self._workers:
+            gc.collect()
+            gc.freeze()  # what is there now stays, and shared: no worker's collector writes to it
             self._workers = [Worker(self._fork(self._serve)) for _ in range(self._settings.workers)]
 
-    def _keep(self, worker: Worker) -> None:
-        process = worker.process
-        if process.status is None:
+    def _keep(self, place: Worker) -> None:
+        process = place.process
+        if process.lives:
             process.look()
-            if process.status is not None:
+            if not process.lives:
                 log.error("worker %d ended with status %d, starting another", process.pid, process.status)
-                worker.restarts.died()
-                worker.failures = 0 if process.said else worker.failures + 1
-        if worker.failures == FAILURES and not self._announced:
+                place.restarts.died()
+                place.failures = 0 if process.said else place.failures + 1
+        if place.failures == FAILURES and not self._announced:
             raise StartFailed(f"a worker ended {FAILURES} times before it was ready")
-        if worker.restarts.start():
-            worker.process = self._fork(self._serve)
+        if place.restarts.start():
+            place.process = self._fork(self._serve)
+
+    def _take_turns(self) -> None:
+        """Replace stale workers one by one: the next one is ready before the old one drains."""
+        for latest, process in self._drained:
+            process.look()
+            if time.monotonic() > latest:
+                process.send(signal.SIGKILL)
+        self._drained = [(latest, process) for latest, process in self._drained if process.lives]
+        place = next((place for place in self._workers if place.stale), None)
+        if place is None:
+            return
+        if place.next is None:
+            place.next = self._fork(self._serve)
+            return
+        place.next.look()
+        if place.next.said and place.next.lives:
+            self._drain(place.process)
+            place.process, place.next, place.stale = place.next, None, False
+            self._take_turns()
+        elif not place.next.lives:
+            log.error("worker %d ended before it was ready: the workers stay as they are", place.next.pid)
+            place.next = None
+            for other in self._workers:
+                other.stale = False
+
+    def _drain(self, process: Forked) -> None:
+        process.send(DRAIN)
+        self._drained.append((time.monotonic() + LONGEST_DRAIN, process))
+
+    def _reload(self) -> None:
+        """Read the settings again, and give them to new workers."""
+        self._reloading = False
+        try:
+            read = self._again()
+        except BadSetting as error:
+            log.error("the settings stay as they are: %s", hidden(str(error)))  # noqa: TRY400  # nobody's mistake here
+            return
+        fixed = sorted(name for name in FIXED if getattr(read, name) != getattr(self._as_read, name))
+        if fixed:
+            log.warning("a restart is needed for a new %s", ", ".join(fixed))
+        self._settings = read.model_copy(update={name: getattr(self._settings, name) for name in FIXED})
+        logging.getLogger().setLevel(read.log_level.upper())
+        while len(self._workers) > read.workers:
+            self._drain(self._workers.pop().process)
+        if self._workers:  # else the loader is not done yet, and they come with these settings
+            more = read.workers - len(self._workers)
+            self._replacing = True
+            self._workers += [Worker(self._fork(self._serve)) for _ in range(more)]
+        log.info("the settings were read again")
 
     def _announce(self) -> None:
-        if self._announced or not self._workers or not all(worker.process.said for worker in self._workers):
+        if self._announced or not self._workers or not all(place.process.said for place in self._workers):
             return
         self._announced = True
         host, port = self._socket.getsockname()[:2]
@@ -250,6 +276,8 @@ class Supervisor:
             signal.set_wakeup_fd(-1)
             for number in (*STOPPING, signal.SIGCHLD):
                 signal.signal(number, signal.SIG_DFL)
+            for number in (signal.SIGHUP, DRAIN):  # the supervisor's to understand, until the worker serves
+                signal.signal(number, signal.SIG_IGN)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
             for descriptor in (self._lifeline_held, self._woken, self._wake):
                 os.close(descriptor)
@@ -275,8 +303,7 @@ class Supervisor:
 
     def _serve(self, report: int) -> None:
         """Serve requests until a signal or the end of the supervisor."""
-        with contextlib.suppress(KeyboardInterrupt):  # a second Ctrl-C, when the loop has put its handler away
-            uvloop.run(_serving(self._settings, self._socket, self._lifeline, report))
+        worker.run(self._settings, self._socket, self._lifeline, report)
 
     def end(self) -> None:
         """End every process: workers first, then the private Redis, all within LONGEST_END seconds."""
@@ -286,35 +313,30 @@ class Supervisor:
         begun = time.monotonic()
         if self._loader:
             self._loader.send(signal.SIGKILL)
-        for worker in self._workers:
-            worker.process.send(signal.SIGTERM)
-        while (left := begun + PATIENCE - time.monotonic()) > 0 and self._any_worker():
+        for process in self._processes():
+            process.send(signal.SIGTERM)
+        while (left := begun + PATIENCE - time.monotonic()) > 0 and self._any_process():
             self._sleep(left)
-        for worker in self._workers:
-            worker.process.send(signal.SIGKILL)
+        for process in self._processes():
+            process.send(signal.SIGKILL)
         if self._embedded:
             self._embedded.stop(begun + LONGEST_END - time.monotonic())
 
-    def _any_worker(self) -> bool:
-        for worker in self._workers:
-            worker.process.look()
-        return any(worker.process.status is None for worker in self._workers)
+    def _processes(self) -> list[Forked]:
+        """Return every process that serves, will serve or has served."""
+        places = [process for place in self._workers for process in (place.process, place.next) if process]
+        return places + [process for _, process in self._drained]
+
+    def _any_process(self) -> bool:
+        for process in self._processes():
+            process.look()
+        return any(process.lives for process in self._processes())
 
 
-async def _serving(settings: Settings, sock: socket.socket, lifeline: int, report: int) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def abandoned() -> None:
-        loop.remove_reader(lifeline)
-        signal.alarm(int(PATIENCE))  # nobody is left to kill a worker that does not end
-        stop.set()
-
-    def ready() -> None:
-        # Not before: a worker that waits for Redis has no requests to finish, and the signal ends it at once.
-        for number in STOPPING:
-            loop.add_signal_handler(number, stop.set)
-        os.write(report, b"ready")
-
-    loop.add_reader(lifeline, abandoned)
-    await server.serve(settings, sock, ready, stop)
+def has_terminal() -> bool:
+    """Tell whether this process has a terminal that it could lose."""
+    try:
+        os.close(os.open(os.ctermid(), os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True

@@ -23,8 +23,8 @@ def redis_server(shared_redis: RedisServer) -> RedisServer:
     return shared_redis
 
 
-@pytest.fixture
-async def sqs(redis_server: RedisServer) -> AsyncIterator[Sqs]:
-    """Give a client of a questd on an empty Redis."""
-    async with serving(redis_server.url) as client:
+@pytest.fixture(params=["listener", "aiohttp"])
+async def sqs(redis_server: RedisServer, request: pytest.FixtureRequest) -> AsyncIterator[Sqs]:
+    """Give a client of a questd on an empty Redis, once on each front."""
+    async with serving(redis_server.url, front=request.param) as client:
         yield client

@@ -113,7 +113,7 @@ async def test_idle_queues_cost_nothing(sqs: Sqs, redis_server: RedisServer) -> 
     with redis_server.client() as client:
 
         async def idle() -> bool:
-            return not any(client.hexists(f"quest:{{q{i}}}", "alarm") for i in range(20))
+            return not any(client.hget(f"quest:{{q{i}}}", "alarm") for i in range(20))
 
         await until(idle)
         client.config_resetstat()

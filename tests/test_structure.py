@@ -16,7 +16,7 @@ PACKAGE = Path(errors.__file__).parent
 TESTS = Path(__file__).parent
 
 ORDER = (
-    "__main__ workers server listener app connection answer aws_json aws_query actions batches redrive permissions queues tags messages "
+    "__main__ workers worker port server listener app connection answer aws_json aws_query actions batches redrive permissions queues tags messages "
     "queue_attributes policies action namespaces background library longpoll "
     "message_attributes identifiers cancellation pipeline embedded guard errors settings"
 ).split()

@@ -17,10 +17,8 @@ from pathlib import Path
 import pytest
 import redis
 
-from questd.embedded import StartFailed
-from questd.settings import Settings
-from questd.workers import bind
-from tests.servers import DEFAULT, free_port, running
+from questd.settings import cores
+from tests.servers import DEFAULT, running
 
 ROOT = Path(__file__).parent.parent
 
@@ -83,11 +81,13 @@ class Questd:
 
 
 @contextmanager
-def starting(*flags: str, command: tuple[str, ...] = ("-m", "questd")) -> Iterator[Questd]:
-    """Begin a `questd serve` on a free port; at the end kill it and see that nothing of it is left."""
+def starting(
+    *flags: str, command: tuple[str, ...] = ("-m", "questd"), workers: tuple[str, ...] = ("--workers", "1")
+) -> Iterator[Questd]:
+    """Begin a `questd serve` with one worker on a free port; at the end kill it and see that nothing of it is left."""
     with tempfile.TemporaryDirectory(prefix="questd-test-") as directory:
         errors = Path(directory) / "errors"
-        arguments = [sys.executable, *command, "serve", "--port", "0", "--log-level", "debug", *flags]
+        arguments = [sys.executable, *command, "serve", "--port", "0", "--log-level", "debug", *workers, *flags]
         with errors.open("w") as output:
             process = subprocess.Popen(
                 arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=output, text=True, start_new_session=True
@@ -104,9 +104,9 @@ def starting(*flags: str, command: tuple[str, ...] = ("-m", "questd")) -> Iterat
 
 
 @contextmanager
-def serving(*flags: str) -> Iterator[Questd]:
+def serving(*flags: str, **how: tuple[str, ...]) -> Iterator[Questd]:
     """Run a `questd serve` that is ready."""
-    with starting(*flags) as questd:
+    with starting(*flags, **how) as questd:
         assert questd.process.stdout
         questd.line = questd.process.stdout.readline()
         assert questd.line.startswith("questd ready on "), questd.errors.read_text()
@@ -262,31 +262,7 @@ def test_another_redis() -> None:
             assert "secret" not in questd.errors.read_text()
 
 
-def test_a_port_is_taken_once() -> None:
-    """A second questd on a port is refused with a line that names the port, also before the first serves."""
-    settings = Settings(port=free_port())
-    with bind(settings), pytest.raises(StartFailed, match=f"port {settings.port}: Address already in use.*--port"):
-        bind(settings)
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-def test_loopback_needs_no_leave(host: str) -> None:
-    """On an address of this machine only, questd listens without more."""
-    with bind(Settings(host=host, port=0)) as sock:
-        assert sock.getsockname()[1] > 0
-
-
-def test_a_public_address_needs_leave() -> None:
-    """Beyond this machine questd listens only when that is spelt out."""
-    with pytest.raises(StartFailed, match="--anonymous"):
-        bind(Settings(host="0.0.0.0", port=0))
-    with bind(Settings(host="0.0.0.0", port=0, anonymous=True)) as sock:
-        assert sock.getsockname()[0] == "0.0.0.0"
-
-
-def test_an_unknown_host() -> None:
-    """A host that is none of this machine's is told in one line."""
-    with pytest.raises(StartFailed, match=r"^cannot listen on 192\.0\.2\.1, port 0: "):
-        bind(Settings(host="192.0.2.1", port=0, anonymous=True))
-    with pytest.raises(StartFailed, match=r"^cannot listen on no\.such\.host\.invalid: "):
-        bind(Settings(host="no.such.host.invalid", port=0))
+def test_a_worker_for_every_core() -> None:
+    """Without a number there is one worker for every core."""
+    with starting("--ephemeral", workers=()) as questd:
+        until(lambda: len(questd.pids("serve")) == cores())

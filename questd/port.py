@@ -1,0 +1,37 @@
+"""The TCP port: where questd may listen, and the socket that its workers share."""
+
+import ipaddress
+import socket
+
+from questd.embedded import StartFailed
+from questd.settings import Settings
+
+BACKLOG = 1024
+"""Connections that may wait to be accepted."""
+
+
+def bind(settings: Settings) -> socket.socket:
+    """Return a socket that listens where `settings` say. Raises StartFailed."""
+    try:
+        found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise StartFailed(f"cannot listen on {settings.host}: {error.strerror}") from None
+    # "localhost" is 127.0.0.1 here, also where it has an IPv6 address that this machine does not.
+    family, kind, _, _, address = min(found, key=lambda each: each[0] != socket.AF_INET)
+    if not (settings.anonymous or ipaddress.ip_address(address[0]).is_loopback):
+        raise StartFailed(
+            f"on {settings.host} anyone who reaches this machine could use every queue: "
+            "listen on 127.0.0.1, or allow it with --anonymous"
+        )
+    sock = socket.socket(family, kind)
+    # Not SO_REUSEPORT: with it a second questd would silently take a share of the requests.
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind(address)
+        sock.listen(BACKLOG)  # on Linux, only listening claims a port that was bound with SO_REUSEADDR
+    except OSError as error:
+        sock.close()
+        text = f"cannot listen on {settings.host}, port {settings.port}: {error.strerror}"
+        raise StartFailed(f"{text}. Choose another --port, or stop what uses this one") from None
+    sock.setblocking(False)  # noqa: FBT003  # socket's own
+    return sock

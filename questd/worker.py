@@ -1,0 +1,80 @@
+"""One worker, from the inside: the event loop of a forked process, and what its signals mean.
+
+SIGTERM ends it within PATIENCE seconds; SIGUSR2 makes it drain: it takes no new connections, answers those it has, and
+ends when they have.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from dataclasses import dataclass
+
+import uvloop
+
+from questd import server
+from questd.settings import Settings
+
+PATIENCE = 4.0
+"""Seconds that workers have to finish their requests."""
+
+DRAIN = signal.SIGUSR2
+STOPPING = (signal.SIGTERM, signal.SIGINT)
+
+
+@dataclass
+class Forked:
+    """A forked process, as its parent sees it, and the pipe on which it reports."""
+
+    pid: int
+    report: int
+    said: bytes = b""
+    status: int | None = None
+
+    def look(self) -> None:
+        """Take in what it has reported, and its exit status once it has ended."""
+        if self.status is not None:
+            return
+        ended, status = os.waitpid(self.pid, os.WNOHANG)
+        with contextlib.suppress(BlockingIOError):
+            self.said += os.read(self.report, 65536)
+        if ended:
+            self.status = os.waitstatus_to_exitcode(status)
+            os.close(self.report)
+
+    @property
+    def lives(self) -> bool:
+        """Whether it had not ended when it was looked at."""
+        return self.status is None
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal, unless it has ended."""
+        if self.lives:
+            os.kill(self.pid, number)
+
+
+def run(settings: Settings, sock: socket.socket, lifeline: int, report: int) -> None:
+    """Serve requests on a bound socket until a signal, or until `lifeline` ends; say on `report` when ready."""
+    with contextlib.suppress(KeyboardInterrupt):  # a second Ctrl-C, when the loop has put its handler away
+        uvloop.run(_serving(settings, sock, lifeline, report))
+
+
+async def _serving(settings: Settings, sock: socket.socket, lifeline: int, report: int) -> None:
+    stop, drain = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def abandoned() -> None:
+        loop.remove_reader(lifeline)
+        signal.alarm(int(PATIENCE))  # nobody is left to kill a worker that does not end
+        stop.set()
+
+    def ready() -> None:
+        # Not before: a worker that waits for Redis has no requests to finish, and the signal ends it at once.
+        for number in STOPPING:
+            loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(DRAIN, drain.set)
+        os.write(report, b"ready")
+
+    loop.add_reader(lifeline, abandoned)
+    await server.serve(settings, sock, ready, stop, drain)

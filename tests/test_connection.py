@@ -1,0 +1,342 @@
+"""HTTP on the listener's connections: order, pieces, limits, time, ends; and what is no HTTP. Raw bytes, real sockets."""
+
+import asyncio
+import contextlib
+import itertools
+import json
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from questd import connection
+from tests.client import Sqs, serving
+from tests.servers import RedisServer
+from tests.test_longpoll import registered
+
+HOST = b"Host: x\r\n"
+CLOSE = b"Connection: close\r\n"
+
+
+@pytest.fixture
+async def sqs(redis_server: RedisServer) -> AsyncIterator[Sqs]:
+    """Give a client of a questd with small messages, so that limits are near."""
+    async with serving(redis_server.url, max_message_size=1024) as client:
+        yield client
+
+
+BODY_LIMIT = 8 * 1024
+
+
+@contextlib.asynccontextmanager
+async def connected(sqs: Sqs) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """Open a connection with nothing between the test and the wire."""
+    host, _, port = sqs.url.removeprefix("http://").partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+
+
+async def exchange(sqs: Sqs, *pieces: bytes) -> bytes:
+    """Write pieces, one packet each, and return all that comes until the server closes."""
+    async with connected(sqs) as (reader, writer):
+        for piece in pieces:
+            writer.write(piece)
+            await asyncio.sleep(0)
+        return await asyncio.wait_for(reader.read(), 10)
+
+
+def request(action: str, *, more: bytes = b"", method: bytes = b"POST", **members: Any) -> bytes:
+    """Return the bytes of a request."""
+    body = json.dumps(members).encode()
+    head = b"%s / HTTP/1.1\r\nHost: x\r\nX-Amz-Target: AmazonSQS.%s\r\n%s" % (method, action.encode(), more)
+    return head + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+
+def chunked(action: str, *chunks: bytes, more: bytes = b"") -> bytes:
+    """Return the bytes of a request whose body comes in chunks."""
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nX-Amz-Target: AmazonSQS.%s\r\n%s" % (action.encode(), more)
+    body = b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks)
+    return head + b"Transfer-Encoding: chunked\r\n\r\n" + body + b"0\r\n\r\n"
+
+
+def statuses(raw: bytes) -> list[int]:
+    """Return the status of every answer in what a server sent."""
+    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", raw)]
+
+
+def bodies(raw: bytes) -> list[bytes]:
+    """Return the body of every answer in what a server sent."""
+    found = []
+    while raw:
+        head, _, raw = raw.partition(b"\r\n\r\n")
+        length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
+        found.append(raw[:length])
+        raw = raw[length:]
+    return found
+
+
+async def test_pipelined_requests_are_answered_in_order(sqs: Sqs) -> None:
+    """Answers come in the order of the requests, also when a later one would be done sooner."""
+    url = await sqs.create()
+    seen = "http://x/000000000000/q"
+    created = [request("GetQueueUrl", QueueName="q"), request("ReceiveMessage", QueueUrl=url, WaitTimeSeconds=1)]
+    raw = await exchange(sqs, b"".join(created) + request("ListQueues", more=CLOSE))
+    first, second, third = bodies(raw)
+    assert (json.loads(first), second, json.loads(third)) == ({"QueueUrl": seen}, b"{}", {"QueueUrls": [seen]})
+
+
+async def test_many_pipelined_requests(sqs: Sqs) -> None:
+    """Thousands of requests in a few packets are all answered, few of them parsed ahead."""
+    many = request("ListQueues") * 2000
+    raw = await exchange(sqs, many + request("ListQueues", more=CLOSE))
+    assert raw.count(b"HTTP/1.1 200 OK") == 2001
+
+
+async def test_a_request_in_pieces(sqs: Sqs) -> None:
+    """A request that comes byte by byte is a request; so is one in chunks, of any size, with extension and trailer."""
+    url = await sqs.create()
+    whole = request("SendMessage", more=CLOSE, QueueUrl=url, MessageBody="pieces")
+    raw = await exchange(sqs, *(whole[i : i + 1] for i in range(len(whole))))
+    assert json.loads(bodies(raw)[0])["MD5OfMessageBody"]
+    body = json.dumps({"QueueUrl": url, "MessageBody": "x" * 900}).encode()
+    raw = await exchange(sqs, chunked("SendMessage", *(body[i : i + 1] for i in range(len(body))), more=CLOSE))
+    assert statuses(raw) == [200]
+    raw = await exchange(
+        sqs,
+        b"POST / HTTP/1.1\r\nHost: x\r\nX-Amz-Target: AmazonSQS.ListQueues\r\nConnection: close\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n2;name=value\r\n{}\r\n0\r\nX-Amz-Target: AmazonSQS.DeleteQueue\r\n\r\n",
+    )
+    assert len(json.loads(bodies(raw)[0])["QueueUrls"]) == 1
+    assert await sqs.counts(url) == (2, 0, 0)
+
+
+async def test_expect_100_continue(sqs: Sqs) -> None:
+    """A client that asks before it sends its body is told to, in its turn; one that expects something else is refused."""
+    whole = request("ListQueues", more=b"Expect: 100-continue\r\n" + CLOSE)
+    head, _, body = whole.partition(b"\r\n\r\n")
+    async with connected(sqs) as (reader, writer):
+        writer.write(request("GetQueueUrl", QueueName="none") + head + b"\r\n\r\n")
+        first = await reader.readuntil(b"NonExistentQueue")
+        assert first.startswith(b"HTTP/1.1 400")
+        assert (await reader.readuntil(b"Continue\r\n\r\n")).endswith(b"HTTP/1.1 100 Continue\r\n\r\n")
+        writer.write(body)
+        assert (await reader.read()).startswith(b"HTTP/1.1 200 OK")
+    raw = await exchange(sqs, request("ListQueues", more=b"Expect: the-spanish-inquisition\r\n"))
+    assert statuses(raw) == [417]
+    raw = await exchange(sqs, whole)
+    assert 200 in statuses(raw)
+
+
+async def test_keeping_and_closing(sqs: Sqs) -> None:
+    """HTTP/1.1 connections are kept unless the client says close, HTTP/1.0 ones are closed; HEAD has no body."""
+    kept = request("ListQueues")
+    async with connected(sqs) as (reader, writer):
+        for _ in range(3):
+            writer.write(kept)
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert b"Connection: close" not in head
+            assert await reader.readexactly(2) == b"{}"
+    raw = await exchange(sqs, b"POST / HTTP/1.0\r\nX-Amz-Target: AmazonSQS.ListQueues\r\n\r\n")
+    assert raw.startswith(b"HTTP/1.1 200 OK")
+    assert b"Connection: close" in raw
+    raw = await exchange(sqs, b"HEAD /health/live HTTP/1.1\r\nHost: x\r\n" + CLOSE + b"\r\n")
+    head, _, body = raw.partition(b"\r\n\r\n")
+    assert b"Content-Length: 5" in head
+    assert body == b""
+
+
+REFUSED = {
+    b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n": 400,
+    b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n0\r\n\r\n": 400,
+    b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\n{}": 400,
+    b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2, 2\r\n\r\n{}": 400,
+    b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: +2\r\n\r\n{}": 400,
+    b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -2\r\n\r\n{}": 400,
+    b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0x2\r\n\r\n{}": 400,
+    b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999999\r\n\r\n{}": 400,
+    b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10000000000\r\n\r\n{}": 413,
+    b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: identity, chunked\r\n\r\n0\r\n\r\n": 501,
+    b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n": 501,
+    b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n": 501,
+    b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n": 400,
+    b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: x\r\n\r\n0\r\n\r\n": 400,
+    b"POST / HTTP/1.0\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n": 501,
+    b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n": 400,
+    b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n\r\n": 400,
+    b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0x2\r\n{}\r\n0\r\n\r\n": 400,
+    b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\n{}\r\n0\r\n\r\n": 400,
+    b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}0\r\n\r\n": 400,
+    b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFFF\r\n": 400,
+    b"POST / HTTP/1.1\r\nHost: x\r\nFolded: a\r\n b\r\n\r\n": 400,
+    b"POST / HTTP/1.1\nHost: x\n\n": 400,
+    b"POST / HTTP/1.1\r\nHost: x\r\nNul: a\x00b\r\n\r\n": 400,
+    b"POST / HTTP/1.1\r\nHost: x\r\nBare: a\rb\r\n\r\n": 400,
+    b"POST / HTTP/1.1\r\nHost: x\r\n(name): a\r\n\r\n": 400,
+    b"POST / HTTP/1.1\r\nHost: x\r\nno colon\r\n\r\n": 400,
+    b"POST / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n": 400,
+    b"POST / HTTP/1.1\r\n\r\n": 400,
+    b"POST / HTTP/1.9\r\nHost: x\r\n\r\n": 400,
+    b"POST / elsewhere HTTP/1.1\r\nHost: x\r\n\r\n": 400,
+    b"POST /\xff\xfe HTTP/1.1\r\nHost: x\r\n\r\n": 400,
+    b"post / HTTP/1.1\r\nHost: x\r\n\r\n": 400,
+    b"BREW / HTTP/1.1\r\nHost: x\r\n\r\n": 400,
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n": 400,
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03": 400,
+    b"GET / HTTP/1.1\r\nHost: x\r\n" + b"".join(b"X%d: y\r\n" % i for i in range(200)) + b"\r\n": 431,
+    b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 80_000 + b"\r\n\r\n": 431,
+    b"GET /" + b"y" * 80_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n": 431,
+    b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 80_000: 431,
+    chunked("ListQueues", b" " * BODY_LIMIT, b"{}"): 413,
+    request("ListQueues", more=b"X: y\r\n", Padding="x" * BODY_LIMIT): 413,
+    b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2;" + b"x" * 80_000: 431,
+    b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nTrailer: " + b"x" * 80_000: 431,
+}
+
+
+@pytest.mark.parametrize(("raw", "status"), REFUSED.items(), ids=range(len(REFUSED)))
+async def test_refused(sqs: Sqs, raw: bytes, status: int) -> None:
+    """What is no HTTP, may be read in two ways or is too much is refused, and nothing after it is done."""
+    url = await sqs.create()
+    smuggled = request("DeleteQueue", QueueUrl=url)
+    answer = await exchange(sqs, request("GetQueueUrl", QueueName="q") + raw + smuggled)
+    assert statuses(answer) == [200, status]
+    assert (await sqs("ListQueues"))["QueueUrls"] == [url]
+
+
+async def test_upgrades_are_passed_over(sqs: Sqs) -> None:
+    """A client that offers HTTP/2 is answered in HTTP/1.1, and its connection closed; CONNECT leads nowhere."""
+    offer = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: x\r\n"
+    assert statuses(await exchange(sqs, request("ListQueues", more=offer))) == [200]
+    raw = b"CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n"
+    assert statuses(await exchange(sqs, raw + request("ListQueues"))) == [404]
+
+
+async def test_a_client_that_goes_takes_nothing(sqs: Sqs, redis_server: RedisServer) -> None:
+    """A receive ends with its client's input; a message that comes later is for others. A send is answered all the same."""
+    url = await sqs.create()
+    async with connected(sqs) as (reader, writer):
+        writer.write(request("ReceiveMessage", QueueUrl=url, WaitTimeSeconds=20))
+        await registered(redis_server, "quest:{q}:waiting")
+        writer.write_eof()
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+    await sqs("SendMessage", QueueUrl=url, MessageBody="x")
+    assert await sqs.counts(url) == (1, 0, 0)
+    async with connected(sqs) as (reader, writer):
+        writer.write(request("SendMessage", QueueUrl=url, MessageBody="y") + request("ListQueues"))
+        writer.write_eof()
+        assert statuses(await asyncio.wait_for(reader.read(), 5)) == [200, 200]
+    assert await sqs.counts(url) == (2, 0, 0)
+
+
+async def test_a_receive_after_the_end_of_input_is_undone(sqs: Sqs) -> None:
+    """A receive whose turn comes when its client has ended its input takes nothing."""
+    url = await sqs.create()
+    await sqs("SendMessage", QueueUrl=url, MessageBody="x")
+    async with connected(sqs) as (reader, writer):
+        writer.write(request("SendMessage", QueueUrl=url, MessageBody="y") + request("ReceiveMessage", QueueUrl=url))
+        writer.write_eof()
+        assert statuses(await asyncio.wait_for(reader.read(), 5)) == [200]
+    while await sqs.counts(url) != (2, 0, 0):
+        await asyncio.sleep(0.01)
+
+
+async def test_a_slow_reader_is_waited_for(redis_server: RedisServer) -> None:
+    """While a client does not read, no further request of its is begun; when it reads, it gets everything."""
+    async with serving(redis_server.url) as sqs:
+        url = await sqs.create(VisibilityTimeout="0")
+        await sqs("SendMessage", QueueUrl=url, MessageBody="x" * 1_000_000)
+        async with connected(sqs) as (reader, writer):
+            count = 40
+            writer.write(request("ReceiveMessage", QueueUrl=url) * count)
+            await asyncio.sleep(0.5)
+            with redis_server.client() as client:
+                name = b"quest:{q}:deliveries"
+                received = int.from_bytes(client.hvals(name)[0][:4], "big")
+            assert received < count
+            got = 0
+            while got < count:
+                line = await reader.readuntil(b"\r\n\r\n")
+                length = int(line.partition(b"Content-Length: ")[2].split(b"\r\n")[0])
+                await reader.readexactly(length)
+                got += 1
+
+
+TIMES = [
+    ("IDLE_SECONDS", b""),
+    ("IDLE_SECONDS", request("ListQueues")),
+    ("HEAD_SECONDS", b"POST / HTT"),
+    ("HEAD_SECONDS", request("ListQueues") + b"POST / HTTP/1.1\r\nX"),
+    ("TRANSFER_SECONDS", request("ListQueues")[:-1]),
+    ("TRANSFER_SECONDS", chunked("ListQueues", b"{}")[:-1]),
+]
+
+
+@pytest.mark.parametrize(("limit", "raw"), TIMES)
+async def test_late_clients_are_ended(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, limit: str, raw: bytes
+) -> None:
+    """A connection without a request, half a head, half a body: each has its time, and then the connection ends."""
+    monkeypatch.setattr(connection, limit, 0.02)
+    monkeypatch.setattr("questd.listener.SWEEP_SECONDS", 0.02)
+    async with serving(redis_server.url) as sqs, connected(sqs) as (reader, writer):
+        writer.write(raw)
+        with contextlib.suppress(ConnectionResetError):
+            await asyncio.wait_for(reader.read(), 5)
+        assert reader.at_eof() or reader.exception()
+
+
+async def test_long_polls_outlive_the_limits(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that waits for its answer is not late."""
+    for limit in ("IDLE_SECONDS", "HEAD_SECONDS", "TRANSFER_SECONDS"):
+        monkeypatch.setattr(connection, limit, 0.02)
+    monkeypatch.setattr("questd.listener.SWEEP_SECONDS", 0.02)
+    async with serving(redis_server.url) as sqs:
+        url = await sqs.create()
+        raw = await exchange(sqs, request("ReceiveMessage", more=CLOSE, QueueUrl=url, WaitTimeSeconds=1))
+        assert statuses(raw) == [200]
+
+
+WHOLE = request("ListQueues") + chunked("ListQueues", b"{", b"}") + request("ListQueues", more=CLOSE)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(cuts=st.lists(st.integers(0, len(WHOLE)), max_size=12))
+def test_any_split(cuts: list[int]) -> None:
+    """However the bytes of requests are cut into packets, the same requests come out."""
+    assert _parsed(cuts, WHOLE) == [(b"{}", True), (b"{}", True), (b"{}", False)]
+
+
+@settings(max_examples=300, deadline=None)
+@given(noise=st.lists(st.tuples(st.integers(0, len(WHOLE) - 1), st.binary(max_size=3)), min_size=1, max_size=4))
+def test_fuzz(noise: list[tuple[int, bytes]]) -> None:
+    """Whatever bytes come, each becomes a request or a refusal, and after a refusal nothing."""
+    raw = bytearray(WHOLE)
+    for place, piece in noise:
+        raw[place : place + 1] = piece
+    turns = _parsed([], bytes(raw))
+    assert all(keep for _, keep in turns[:-1])
+
+
+def _parsed(cuts: list[int], raw: bytes) -> list[tuple[bytes, bool]]:
+    """Feed a connection without a socket; the bodies of what it would answer, and whether more may follow."""
+
+    async def feed() -> list[tuple[bytes, bool]]:
+        async def core(_: object) -> Any:
+            await asyncio.Event().wait()
+
+        one = connection.Connection(connection.Shared(core, BODY_LIMIT))
+        one.connection_made(asyncio.Transport())
+        ends = sorted({0, len(raw), *cuts})
+        for start, end in itertools.pairwise(ends):
+            one.data_received(raw[start:end])
+        turns = [(turn.body, keep) for turn, keep in one._turns]  # before any is taken
+        one.connection_lost(None)
+        return turns
+
+    return asyncio.run(feed())

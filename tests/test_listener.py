@@ -1,0 +1,68 @@
+"""The listener beside the aiohttp application: the same bytes; and how either ends."""
+
+import asyncio
+import re
+
+import pytest
+
+from questd.server import FRONTS
+from tests.client import serving
+from tests.servers import RedisServer
+from tests.test_connection import CLOSE, connected, exchange, request
+from tests.test_longpoll import registered
+
+FORM = b"Content-Type: application/x-www-form-urlencoded\r\n"
+
+STORY = [
+    request("CreateQueue", more=CLOSE, QueueName="q"),
+    request("ListQueues", more=CLOSE),
+    request("GetQueueUrl", more=CLOSE, QueueName="none"),
+    request("NoAction", more=CLOSE),
+    request("SendMessage", more=CLOSE, QueueUrl="http://x/000000000000/q", MessageBody="ä"),
+    request("SendMessage", more=CLOSE, QueueUrl="http://x/000000000000/q"),
+    request("ReceiveMessage", more=CLOSE, QueueUrl="q", MaxNumberOfMessages=10),
+    b"GET / HTTP/1.1\r\nHost: x\r\n" + CLOSE + b"\r\n",
+    b"HEAD / HTTP/1.1\r\nHost: x\r\n" + CLOSE + b"\r\n",
+    b"PUT / HTTP/1.1\r\nHost: x\r\n" + CLOSE + b"Content-Length: 0\r\n\r\n",
+    b"GET /health/live HTTP/1.1\r\nHost: x\r\n" + CLOSE + b"\r\n",
+    b"GET /_questd/clock HTTP/1.1\r\nHost: x\r\n" + CLOSE + b"\r\n",
+    b"GET /000000000000/q?Action=GetQueueAttributes HTTP/1.1\r\nHost: x\r\n" + CLOSE + b"\r\n",
+    b"POST / HTTP/1.1\r\nHost: x\r\n" + CLOSE + FORM + b"Content-Length: 18\r\n\r\nAction=DeleteQueue",
+    b"POST / HTTP/1.1\r\nHost: x\r\nContent-Encoding: gzip\r\nX-Amz-Target: AmazonSQS.ListQueues\r\n"
+    + CLOSE
+    + b"Content-Length: 4\r\n\r\n\x1f\x8b\x08\x00",
+    b"POST / HTTP/1.1\r\nHost: sqs.eu-west-1.x\r\nhost-twice: y\r\nX-Amz-Target: AmazonSQS.ListQueues\r\n"
+    b"x-amz-target: AmazonSQS.CreateQueue\r\n" + CLOSE + b"\r\n",
+]
+
+
+def _normal(raw: bytes) -> bytes:
+    """Return an answer without what differs from one request to the next."""
+    raw = re.sub(rb"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", b"<id>", raw)
+    raw = re.sub(rb"(?<=Date: )[^\r]*", b"<date>", raw)
+    return re.sub(rb'"ReceiptHandle":"[^"]*"|\d{10,13}', b"<time>", raw)
+
+
+async def test_the_same_bytes(redis_server: RedisServer) -> None:
+    """Both fronts answer a request with the same bytes, but for its id and the time."""
+    said = {}
+    for front in FRONTS:
+        with redis_server.client() as client:
+            client.flushall()
+        async with serving(redis_server.url, front=front) as sqs:
+            said[front] = [_normal(await exchange(sqs, raw)) for raw in STORY]
+    for raw, ours, theirs in zip(STORY, said["listener"], said["aiohttp"], strict=True):
+        assert ours == theirs, raw
+
+
+@pytest.mark.parametrize("front", FRONTS)
+async def test_the_end(redis_server: RedisServer, front: str) -> None:
+    """A questd that ends closes idle connections, ends long polls with nothing, and answers what it has."""
+    async with serving(redis_server.url, front=front) as sqs:
+        url = await sqs.create()
+        async with connected(sqs) as (idle, _), connected(sqs) as (poll, writer):
+            writer.write(request("ReceiveMessage", QueueUrl=url, WaitTimeSeconds=20))
+            await registered(redis_server, "quest:{q}:waiting")
+            await asyncio.wait_for(sqs.stop(), 3)
+            assert await asyncio.wait_for(idle.read(), 1) == b""
+            assert (await asyncio.wait_for(poll.read(), 1)).endswith(b"{}")

@@ -1,0 +1,109 @@
+"""Workers replaced under load, and settings read again: no request is refused, reset or lost."""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from questd.connection import DRAIN_SECONDS
+from tests.test_connection import statuses
+from tests.test_workers import Questd, alive, serving, until
+
+ASK = b"POST / HTTP/1.1\r\nHost: x\r\nX-Amz-Target: AmazonSQS.ListQueues\r\n\r\n"
+
+
+def _address(questd: Questd) -> tuple[str, int]:
+    host, _, port = questd.address.removeprefix("http://").partition(":")
+    return host, int(port)
+
+
+async def _answer(reader: asyncio.StreamReader) -> bytes:
+    head = await reader.readuntil(b"\r\n\r\n")
+    await reader.readexactly(int(head.partition(b"Content-Length: ")[2].split(b"\r\n")[0]))
+    return head
+
+
+async def _ask_on(questd: Questd, stop: asyncio.Event, *, keep: bool) -> int:
+    """Ask again and again, on one connection as long as the server keeps it; how often. Nothing is tried twice."""
+    count = 0
+    while not stop.is_set():
+        reader, writer = await asyncio.open_connection(*_address(questd))
+        while not stop.is_set():
+            writer.write(ASK)
+            head = await _answer(reader)
+            assert statuses(head) == [200]
+            count += 1
+            if b"Connection: close" in head or not keep:
+                break
+            await asyncio.sleep(0.001)
+        writer.close()
+    return count
+
+
+@pytest.mark.parametrize("front", ["listener", "aiohttp"])
+async def test_workers_are_replaced_under_load(front: str) -> None:
+    """SIGUSR2 replaces every worker, one by one, and clients notice nothing; a long poll ends with nothing."""
+    with serving("--ephemeral", "--workers", "2", "--front", front) as questd:
+        old = questd.pids("serve")
+        stop = asyncio.Event()
+        clients = [asyncio.create_task(_ask_on(questd, stop, keep=i < 6)) for i in range(8)]
+        reader, writer = await asyncio.open_connection(*_address(questd))
+        body = b'{"QueueUrl":"q","WaitTimeSeconds":20}'
+        writer.write(ASK.replace(b"ListQueues", b"CreateQueue\r\nContent-Length: 17")[:-2] + b'\r\n{"QueueName":"q"}')
+        await _answer(reader)
+        writer.write(ASK.replace(b"ListQueues", b"ReceiveMessage\r\nContent-Length: %d" % len(body)) + body)
+        await asyncio.to_thread(until, lambda: questd.redis().exists("quest:{q}:waiting"))
+        questd.process.send_signal(signal.SIGUSR2)
+        await asyncio.to_thread(until, lambda: not any(map(alive, old)), 2 * DRAIN_SECONDS + 10)
+        stop.set()
+        assert min(await asyncio.gather(*clients)) > 10
+        assert statuses(await _answer(reader)) == [200]
+        writer.close()
+        assert sum(map(alive, questd.pids("serve"))) == 2
+        assert "ended with status" not in questd.errors.read_text()
+
+
+def test_settings_are_read_again(tmp_path: Path) -> None:
+    """SIGHUP gives the settings of the file to new workers; a wrong file changes nothing, some need a restart."""
+    config = tmp_path / "questd.toml"
+    config.write_text("workers = 1\n")
+    with serving("--ephemeral", "--config", str(config), workers=()) as questd:
+
+        def reload(text: str, said: str) -> None:
+            config.write_text(text)
+            questd.process.send_signal(signal.SIGHUP)
+            until(lambda: said in questd.errors.read_text())
+
+        [first] = questd.pids("serve")
+        reload("workers = 0\n", "the settings stay as they are: workers in")
+        assert alive(first)
+        reload('workers = 2\nmaxmemory = "1gb"\n', "a restart is needed for a new maxmemory")
+        until(lambda: not alive(first) and sum(map(alive, questd.pids("serve"))) == 2, DRAIN_SECONDS + 10)
+        assert questd.lives()
+        reload("workers = 1\n", "the settings were read again")
+        until(lambda: sum(map(alive, questd.pids("serve"))) == 1, 2 * DRAIN_SECONDS + 10)
+        assert questd.lives()
+
+
+def test_a_worker_that_does_not_start_replaces_nobody(tmp_path: Path) -> None:
+    """When no new worker can be made ready, the old ones go on."""
+    program = (
+        "import os, sys; from questd import __main__, server\n"
+        "serve = server.serve\n"
+        f"async def once(*given):\n"
+        f"    if os.path.exists({str(tmp_path / 'broken')!r}): raise SystemExit(9)\n"
+        "    await serve(*given)\n"
+        "server.serve = once; sys.exit(__main__.main())"
+    )
+    with serving("--ephemeral", "--workers", "2", command=("-c", program)) as questd:
+        old = questd.pids("serve")
+        (tmp_path / "broken").touch()
+        questd.process.send_signal(signal.SIGUSR2)
+        until(lambda: "the workers stay as they are" in questd.errors.read_text())
+        assert all(map(alive, old))
+        (tmp_path / "broken").unlink()
+        os.kill(old[0], signal.SIGKILL)
+        until(lambda: sum(map(alive, questd.pids("serve"))) == 2)
+        assert questd.lives()
