@@ -2,7 +2,7 @@
 
 PYTHON = python3
 
-.PHONY: start test lint fmt load unload clean help
+.PHONY: start test bench lint fmt load unload clean help
 .NOTPARALLEL:
 
 start: .venv/questd ## run questd on http://127.0.0.1:9324 with a private Valkey
@@ -10,6 +10,9 @@ start: .venv/questd ## run questd on http://127.0.0.1:9324 with a private Valkey
 
 test: .venv/dev ## run all tests, against real servers that the tests start themselves
 	.venv/bin/python -m pytest -rs
+
+bench: .venv/dev ## measure how fast questd is here, with wrk; it takes some minutes
+	@.venv/bin/python -m tests.bench
 
 lint: .venv/dev ## check the code: ruff, mypy, luacheck
 	.venv/bin/ruff check .

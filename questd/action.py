@@ -169,13 +169,13 @@ class Questd:
         called again when they were out of date.
         """
         while True:
-            known = queue in self.facts
-            facts = await self.facts_of(queue)
+            known = self.facts.get(queue)
+            facts = known or await self.facts_of(queue)
             try:
                 given = (facts.version, *arguments(facts))
             except errors.SQSError:
                 # Known from an earlier request: it may have changed since.
-                if not known or await self._relearn(queue) == facts:
+                if known is None or await self._relearn(queue) == facts:
                     raise
                 continue
             try:

@@ -4,6 +4,8 @@ import os
 
 _SIZE = 16
 _BATCH = 256 * _SIZE
+_VERSION = int.from_bytes(bytes.fromhex("00000000 0000 4000 8000 000000000000") * 256)
+_RANDOM = int.from_bytes(bytes.fromhex("ffffffff ffff 0fff 3fff ffffffffffff") * 256)
 _buffer = b""
 _offset = 0
 
@@ -19,14 +21,11 @@ os.register_at_fork(after_in_child=_forget)
 
 def new_id() -> bytes:
     """Return the 16 bytes of a new version 4 UUID."""
-    global _buffer, _offset  # noqa: PLW0603
+    global _buffer, _offset
     if _offset == len(_buffer):
-        _buffer, _offset = os.urandom(_BATCH), 0
-    raw = bytearray(_buffer[_offset : _offset + _SIZE])
-    _offset += _SIZE
-    raw[6] = raw[6] & 0x0F | 0x40
-    raw[8] = raw[8] & 0x3F | 0x80
-    return bytes(raw)
+        _buffer, _offset = (int.from_bytes(os.urandom(_BATCH)) & _RANDOM | _VERSION).to_bytes(_BATCH), 0
+    start, _offset = _offset, _offset + _SIZE
+    return _buffer[start:_offset]
 
 
 def as_text(raw: bytes) -> str:

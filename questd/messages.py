@@ -219,23 +219,21 @@ class ReceiveMessage(QueueAction):
             return await self._ask(questd, wait_ms, others_ms)
 
         reply: list[Any] = []
-        wait_seconds = await self._wait_seconds(questd)
+        wait_seconds = self.WaitTimeSeconds
+        if wait_seconds is None:
+            wait_seconds = (await questd.facts_of(self.QueueUrl)).ReceiveMessageWaitTimeSeconds
         if not wait_seconds:
             reply = await ask(0, 0)
             while len(reply) == FIRST and reply[MORE]:
                 reply = await ask(0, 0)
-            wait_seconds = await self._wait_seconds(questd)  # it may have changed, as Redis said just now
+            if self.WaitTimeSeconds is None:  # it may have changed, as Redis said just now
+                wait_seconds = (await questd.facts_of(self.QueueUrl)).ReceiveMessageWaitTimeSeconds
         if wait_seconds and len(reply) <= FIRST:
             reply = await questd.polls.receive(key_of(self.QueueUrl), wait_seconds, ask)
         if len(reply) == FIRST:
             return {}
         request.undo = lambda: self._give_back(questd, reply)
         return {"Messages": [self._message(questd, *reply[i : i + 4]) for i in range(FIRST, len(reply), 4)]}
-
-    async def _wait_seconds(self, questd: Questd) -> int:
-        if self.WaitTimeSeconds is not None:
-            return self.WaitTimeSeconds
-        return (await questd.facts_of(self.QueueUrl)).ReceiveMessageWaitTimeSeconds
 
     async def _ask(self, questd: Questd, wait_ms: int, others_ms: int) -> list[Any]:
         visibility_ms = "" if self.VisibilityTimeout is None else self.VisibilityTimeout * 1000

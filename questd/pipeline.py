@@ -108,6 +108,7 @@ class Pipeline:
         self._deadline = deadline
         self._max_calls = max_calls
         self._max_bytes = max_bytes
+        self._loop = asyncio.get_running_loop()  # asking for it is a system call on Python 3.11
         self._connection = _connection(url)
         self._down: str | None = "Redis cannot be reached: not connected yet"
         self._queued: list[_Call] = []
@@ -137,7 +138,7 @@ class Pipeline:
         same, and `abandoned` gets its reply, unless that is an error. (A task that is cancelled in the tick in which
         the reply came leaves it in a future that is done, not cancelled: that reply is the task's to give back.)
         """
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Any] = self._loop.create_future()
         packed = pack_command(command)  # type: ignore[arg-type]  # the stub forgot the dots of tuple[…, ...]
         if self._down is not None:
             future.set_exception(RedisUnavailable(self._down))
