@@ -12,7 +12,7 @@ from pydantic_core import to_json
 
 from questd import aws_json, aws_query, errors, namespaces
 from questd.action import Questd, Request
-from questd.identifiers import as_text, new_id
+from questd.identifiers import new_request_id
 from questd.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -53,11 +53,12 @@ class MoveClock(BaseModel):
 
 async def answer(questd: Questd, request: Request) -> Answer:
     """Return the answer to a request, whatever is wrong with it."""
-    path = request.target.partition("?")[0]
-    if path.startswith("/health/"):
-        return await _health(questd, path)
-    if path == "/_questd/clock" and questd.settings.test_mode:
-        return await _clock(questd, request)
+    if request.target != "/":
+        path = request.target.partition("?")[0]
+        if path.startswith("/health/"):
+            return await _health(questd, path)
+        if path == "/_questd/clock" and questd.settings.test_mode:
+            return await _clock(questd, request)
     request.namespace = namespaces.of_request(questd.home, request.headers, request.target)
     if request.method not in {"GET", "POST"}:
         return _no_operation()
@@ -72,7 +73,7 @@ def _speaks_json(request: Request) -> bool:
 
 
 async def _aws_json(questd: Questd, request: Request) -> Answer:
-    request_id = as_text(new_id())
+    request_id = new_request_id()
     headers = {"x-amzn-RequestId": request_id}
     try:
         action = aws_json.action_of(request)
@@ -89,7 +90,7 @@ def _json_error(error: errors.SQSError, headers: dict[str, str]) -> Answer:
 
 
 async def _aws_query(questd: Questd, request: Request) -> Answer:
-    request_id = as_text(new_id())
+    request_id = new_request_id()
     headers = {"x-amzn-RequestId": request_id}
     try:
         parameters = aws_query.parameters(request)
@@ -114,7 +115,7 @@ def _shown(error: Exception, request_id: str) -> errors.SQSError:
 
 def refusal(error: errors.SQSError) -> Answer:
     """Return the answer to a request that comes to no action."""
-    return _json_error(error, {"x-amzn-RequestId": as_text(new_id())})
+    return _json_error(error, {"x-amzn-RequestId": new_request_id()})
 
 
 def _no_operation() -> Answer:

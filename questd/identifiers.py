@@ -1,19 +1,21 @@
 """Random identifiers: request ids and MessageIds, from one buffered source (a `uuid4()` is two system calls)."""
 
 import os
+from collections.abc import Iterator
 
 _SIZE = 16
 _BATCH = 256 * _SIZE
 _VERSION = int.from_bytes(bytes.fromhex("00000000 0000 4000 8000 000000000000") * 256)
 _RANDOM = int.from_bytes(bytes.fromhex("ffffffff ffff 0fff 3fff ffffffffffff") * 256)
+_COUNTED = 2**20
 _buffer = b""
 _offset = 0
 
 
 def _forget() -> None:
     """Drop what is left: a forked worker must not repeat its sister's identifiers."""
-    global _buffer, _offset  # one buffer a process is the point
-    _buffer, _offset = b"", 0
+    global _buffer, _offset, _request_ids  # one buffer a process is the point
+    _buffer, _offset, _request_ids = b"", 0, _counted()
 
 
 os.register_at_fork(after_in_child=_forget)
@@ -28,7 +30,22 @@ def new_id() -> bytes:
     return _buffer[start:_offset]
 
 
+def _counted() -> Iterator[str]:
+    while True:
+        beginning = as_text(new_id())[:-8]
+        for number in range(_COUNTED):
+            yield f"{beginning}{number:08x}"
+
+
+def new_request_id() -> str:
+    """Return the text of a UUID that no other request has: random in its beginning, counted at its end."""
+    return next(_request_ids)
+
+
 def as_text(raw: bytes) -> str:
     """Return the usual form of a UUID: 8-4-4-4-12 hexadecimal digits."""
     digits = raw.hex()
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+_request_ids = _counted()
