@@ -86,7 +86,7 @@ class Settings(BaseSettings):
     )
     front: Literal["listener", "aiohttp"] = Field(
         "listener",
-        description="the HTTP server: questd's own listener, or aiohttp's, which takes twice the CPU",
+        description="the HTTP server: listener (questd's own) or aiohttp (aiohttp's, for twice the CPU)",
     )
     data_dir: Annotated[Path, AfterValidator(_absolute)] = Field(
         default_factory=user_data_dir, description="directory where the private Redis keeps its data"
