@@ -93,7 +93,10 @@ def _tree(given: Mapping[str, str]) -> Tree:
     tree: Tree = {}
     for name, value in given.items():
         node = tree
-        for part in name.split(".", 8):
+        parts = name.split(".", 8)
+        if "" in parts:  # it names nothing
+            continue
+        for part in parts:
             node = node.setdefault(part, {})
         node[""] = value
     return tree

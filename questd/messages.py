@@ -229,7 +229,10 @@ class ReceiveMessage(QueueAction):
             if self.WaitTimeSeconds is None:  # it may have changed, as Redis said just now
                 wait_seconds = (await questd.facts_of(self.QueueUrl)).ReceiveMessageWaitTimeSeconds
         if wait_seconds and len(reply) <= FIRST:
-            reply = await questd.polls.receive(key_of(self.QueueUrl), wait_seconds, ask)
+            try:
+                reply = await questd.polls.receive(key_of(self.QueueUrl), wait_seconds, ask)
+            except errors.TooManyInFlight:  # a long poll is told nothing of it (contract 2.10)
+                return {}
         if len(reply) == FIRST:
             return {}
         request.undo = lambda: self._give_back(questd, reply)

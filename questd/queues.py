@@ -91,6 +91,10 @@ def _allows(attributes: Texts, source_arn: str) -> bool:
     return bool(policy["redrivePermission"] == "allowAll")
 
 
+RETENTION = 345_600
+"""Seconds that a queue keeps its messages when nobody says otherwise (contract 3.1)."""
+
+
 class CreateQueue(Action):
     """Make a queue; one that is there already with the same attributes is as good."""
 
@@ -107,9 +111,9 @@ class CreateQueue(Action):
         if self.tags:
             tags.check(self.tags, name)
             fields["tags"] = tags.stored(self.tags)
-        size = questd.settings.max_message_size
+        size, retention = questd.settings.max_message_size, min(RETENTION, questd.settings.max_retention)
         secret = secrets.token_hex(20)
-        await questd.call("quest_create", name, secret, _wait_ms(questd), size, *flat(fields))
+        await questd.call("quest_create", name, secret, _wait_ms(questd), size, retention, *flat(fields))
         return {"QueueUrl": questd.url(name, request)}
 
     def _scope(self, given: Texts) -> str | None:

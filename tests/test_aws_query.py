@@ -343,3 +343,10 @@ async def test_nonsense(sqs: Sqs, query: str) -> None:
         body = await response.read()
         assert response.status < 500, body
         ET.fromstring(body)  # it is ours
+
+
+@pytest.mark.parametrize("odd", ["A=x&A.=y", "QueueUrl=q2&QueueUrl.=y", ".=x&..=y", "=x"])
+async def test_names_with_nothing_in_them(sqs: Sqs, odd: str) -> None:
+    """A parameter whose name has an empty part names nothing and is passed over."""
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    assert (await sqs.post(f"Action=ListQueues&{odd}".encode(), headers)).status == 200

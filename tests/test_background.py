@@ -199,7 +199,7 @@ async def test_more_queues_than_the_pipeline_takes(redis_server: RedisServer) ->
     with redis_server.client() as client:
         with client.pipeline(transaction=False) as pipeline:
             for i in range(12_000):
-                pipeline.fcall("quest_create", 1, f"quest:{{m{i}}}", "secret", 0, 2**20)
+                pipeline.fcall("quest_create", 1, f"quest:{{m{i}}}", "secret", 0, 2**20, 345_600)
             pipeline.execute()
         client.fcall("sendMessage", 1, "m7", "x", "0.02")
         async with serving(redis_server.url):

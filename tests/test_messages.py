@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.client import Sqs
+from tests.client import Sqs, serving
 from tests.servers import RedisServer
 
 IPV = (400, "InvalidParameterValue", "InvalidParameterValueException")
@@ -386,3 +386,15 @@ async def test_many_concurrent_messages_are_each_received_once(sqs: Sqs) -> None
     await asyncio.gather(*(sqs("SendMessage", QueueUrl=url, MessageBody=str(i)) for i in range(200)))
     batches = await asyncio.gather(*(sqs.receive(url, MaxNumberOfMessages=10) for _ in range(20)))
     assert sorted(int(message["Body"]) for batch in batches for message in batch) == list(range(200))
+
+
+async def test_a_long_poll_of_a_full_queue_gets_nothing(redis_server: RedisServer) -> None:
+    """With as many messages in flight as may be, a short poll is refused and a long one gets nothing (contract 2.10)."""
+    async with serving(redis_server.url, max_in_flight=1) as sqs:
+        url = await sqs.create()
+        for body in "ab":
+            await sqs("SendMessage", QueueUrl=url, MessageBody=body)
+        await sqs.receive(url)
+        assert (await sqs.ask("ReceiveMessage", QueueUrl=url)).error[1] == "OverLimit"
+        reply = await sqs.ask("ReceiveMessage", QueueUrl=url, WaitTimeSeconds=1)
+        assert (reply.status, reply.json) == (200, {})

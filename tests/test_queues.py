@@ -392,6 +392,16 @@ async def test_a_dead_letter_queue_is_of_the_same_type(sqs: Sqs) -> None:
         assert reply.error[3].endswith("Reason: Dead-letter queue must be same type of queue as the source..")
 
 
+async def test_a_short_retention_is_the_default(redis_server: RedisServer) -> None:
+    """Where messages may be kept for an hour at most, a queue keeps them for an hour when nobody says otherwise."""
+    async with serving(redis_server.url, max_retention=3600) as sqs:
+        url = await sqs.create()
+        assert await sqs.attributes(url, "MessageRetentionPeriod") == {"MessageRetentionPeriod": "3600"}
+        await sqs("SendMessage", QueueUrl=url, MessageBody="x")
+        await sqs.advance(3601)
+        assert await sqs.receive(url) == []
+
+
 async def test_limits_are_settings(redis_server: RedisServer) -> None:
     """The largest message and the longest retention can be set, and hold for queues and batches."""
     async with serving(redis_server.url, max_message_size=2_000_000, max_retention=10**8) as sqs:

@@ -42,12 +42,13 @@ end
 
 -- quest_create: make a queue; one that is there already must have the values given.
 -- KEYS  the queue
--- ARGV  secret (random, hex), ms to wait after a queue of this name was deleted, the MaximumMessageSize of a new queue
---       that has none among its fields, then name and value of each field
+-- ARGV  secret (random, hex), ms to wait after a queue of this name was deleted, MaximumMessageSize and
+--       MessageRetentionPeriod of a new queue that has none among its fields, then name and value of each field
 -- Reply 1 when it was made, 0 when it was there
 -- Fails QueueNameExists attribute, QueueDeletedRecently
 register('quest_create', {}, function(keys, args)
-  local queue, secret, wait_ms, size, fields = keys[1], args[1], tonumber(args[2]), args[3], {unpack(args, 4)}
+  local queue, secret, wait_ms, size, retention = keys[1], args[1], tonumber(args[2]), args[3], args[4]
+  local fields = {unpack(args, 5)}
   local t = now()
   if redis.call('EXISTS', queue) == 1 then
     for i = 1, #fields, 2 do
@@ -61,7 +62,7 @@ register('quest_create', {}, function(keys, args)
   if deleted_ms and t < deleted_ms + wait_ms then fail('QueueDeletedRecently') end
   reach(queue)
 
-  create(queue, secret, t, {'MaximumMessageSize', size, unpack(fields)})
+  create(queue, secret, t, {'MaximumMessageSize', size, 'MessageRetentionPeriod', retention, unpack(fields)})
   return 1
 end)
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 WRITING: dict[str, list[Any]] = {
-    "quest_create": ["5ec2e7", 0, 2**20, "VisibilityTimeout", 9],
+    "quest_create": ["5ec2e7", 0, 2**20, 345_600, "VisibilityTimeout", 9],
     "quest_set_attributes": ["{version}", "VisibilityTimeout", 5],
     "quest_purge": [0],
     "quest_delete_queue": [],

@@ -136,7 +136,7 @@ class Quest:
         self._queues_made += 1
         secret = sha1(str(self._queues_made).encode(), usedforsecurity=False).hexdigest()
         flat = [part for pair in fields.items() for part in pair]
-        return int(self.call("quest_create", queue, secret, wait_ms, 2**20, *flat))
+        return int(self.call("quest_create", queue, secret, wait_ms, 2**20, 345_600, *flat))
 
     def field(self, queue: str, name: str) -> str | None:
         """Return a field of a queue's hash."""

@@ -177,7 +177,7 @@ def test_list_made_while_its_slot_moves(moving: Cluster) -> None:
     moving.half_move()
     for node in (moving.source, moving.target):
         _refuses(node, "sendMessage", 1, "orders", "value")
-        _refuses(node, "quest_create", 1, KEY, "5ec2e7", 0, 2**20)
+        _refuses(node, "quest_create", 1, KEY, "5ec2e7", 0, 2**20, 345_600)
     assert moving.contents() == {}
     moving.finish()
     assert moving.target.quest.create() == 1
