@@ -282,3 +282,13 @@ async def test_no_tasks(sqs: Sqs) -> None:
     """A queue without tasks has no Results."""
     await sqs.create("dead")
     assert await sqs("ListMessageMoveTasks", SourceArn=f"{ARN}:dead") == {}
+
+
+async def test_a_dead_letter_queue_made_anew(sqs: Sqs) -> None:
+    """A dead-letter queue that is deleted and made again is still its sources', and its messages can be moved back."""
+    url = await dead_letters(sqs, "a")
+    dead = url.rpartition("/")[0] + "/dead"
+    await sqs("DeleteQueue", QueueUrl=dead)
+    await sqs.create("dead")
+    assert (await sqs("ListDeadLetterSourceQueues", QueueUrl=dead))["queueUrls"] == [url]
+    assert (await sqs("StartMessageMoveTask", SourceArn=f"{ARN}:dead"))["TaskHandle"]

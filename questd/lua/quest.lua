@@ -30,7 +30,8 @@
 --   …:arrived       zset    messages sent before they came here (dead letters) -> sent ms
 --   …:outbox        list    messages leaving for another slot: "number incarnation target record"
 --   …:inbox         hash    incarnation of a source -> number of its last message taken
---   …:sources       set     names of queues that (once) named this one their dead-letter queue
+--   …:sources       set     names of queues that (once) named this one their dead-letter queue; outlives it, as they name
+--                           whatever queue has its name
 --   …:tasks         list    move tasks, newest first (tasks.lua)
 --   …:waiting       zset    process -> ms until which it has long polls here
 --   …:purged        list    epochs whose group lists are still to be unlinked, named in …:groups:<epoch>

@@ -157,7 +157,7 @@ register('quest_delete_queue', {'allow-oom'}, function(keys)
 
   wake_all(q)
   empty(q, t)
-  redis.call('UNLINK', queue, queue .. ':inbox', queue .. ':sources', queue .. ':tasks')
+  redis.call('UNLINK', queue, queue .. ':inbox', queue .. ':tasks')
   redis.call('SET', queue .. ':deleted', t, 'PX', 60000) -- its time is the rule; PX only tidies up
   if redis.call('EXISTS', queue .. ':purged') == 1 then leave_remains(queue) end
   strike(queue)

@@ -207,7 +207,7 @@ def test_purge_too_soon(quest: Quest) -> None:
 
 
 def test_delete_queue(quest: Quest) -> None:
-    """A deleted queue leaves its tombstone and nothing else, and that goes by itself after a minute."""
+    """A deleted queue leaves its tombstone, which goes after a minute, and the names of those that name it."""
     quest.create("dead")
     quest.create(deadLetterTarget="dead", maxReceiveCount=3)
     quest.call("quest_add_source", "orders", "other")
@@ -218,7 +218,7 @@ def test_delete_queue(quest: Quest) -> None:
     quest.receive(2)
     quest.poll(10, process="p1", wait_ms=20_000)
     assert quest.call("quest_delete_queue", "orders") == 1
-    assert quest.keys() - {"quest:queues", "quest:{dead}"} == {"quest:{orders}:deleted"}
+    assert quest.keys() - {"quest:queues", "quest:{dead}"} == {"quest:{orders}:deleted", "quest:{orders}:sources"}
     assert quest.redis.get("quest:{orders}:deleted") == str(START_MS).encode()
     assert 50_000 < quest.redis.pttl("quest:{orders}:deleted") <= 60_000
 
