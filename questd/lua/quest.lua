@@ -111,8 +111,9 @@ local function learn(queue, version)
   return q
 end
 
--- What the functions of messages need of a queue. `alarm` is nil when nothing is due, `target` when nothing is redriven,
--- `waits` is '' when nobody does. It costs the same as two HGET; reading all of it took four times that.
+-- What the functions of messages need of a queue. `alarm` is nil when nothing is due; `target` is false when nothing is
+-- redriven; `waits` says whether somebody may. With `known` a call takes a quarter fewer instructions than when it read
+-- all of it.
 local function open(queue)
   local field = redis.call('HMGET', queue, 'version', 'alarm', 'waits')
   local version = field[1]
