@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo
+from pydantic_core import ErrorDetails
 
 from questd import errors, namespaces
 from questd.library import Library, key_of
@@ -79,6 +80,12 @@ class Request:
         return "/".join(parts) if len(parts) > 1 else ""
 
     @property
+    def sender(self) -> str:
+        """Whom a message that it sends is from; '' for the server's own account, which need not be stored."""
+        home, account = self.namespace.home, self.namespace.account
+        return self.principal or (account if home and account != home[1] else "")
+
+    @property
     def host(self) -> str:
         """Where the client sees this server; '' when it does not say."""
         host = self.headers.get("host", "")
@@ -105,7 +112,7 @@ class Questd:
     def arn(self, queue: str) -> str:
         """Return the ARN of a queue."""
         region, account, bare = namespaces.parts(self.home, queue)
-        return f"arn:aws:sqs:{region}:{account}:{bare}"
+        return f"arn:{namespaces.partition(region)}:sqs:{region}:{account}:{bare}"
 
     def name_of(self, arn: str) -> str | None:
         """Return the queue that an ARN names; None when it can be none of this server's."""
@@ -250,6 +257,9 @@ def _number(value: object) -> object:
 Integer = Annotated[int, BeforeValidator(_number)]
 """A number, or its decimal text; never true or false."""
 
+Strings = Annotated[list[str], Field(fail_fast=True)]
+"""Texts. One that is none ends the look at them: a client may send a million."""
+
 QueueName = Annotated[str, BeforeValidator(_queue_name)]
 """A QueueUrl, read as the name in it."""
 
@@ -278,16 +288,37 @@ def validated(action: type[Action], body: bytes, request: Request) -> Action:
         raise mistake(error) from error
 
 
+TELLABLE = 1000
+"""Mistakes of a request that are looked at one by one: to look at a million would take a process half a minute."""
+
+
 def mistake(error: ValidationError) -> errors.SQSError:
-    """Return the error that AWS gives for what pydantic found wrong first."""
-    first = error.errors(include_url=False, include_context=False)[0]
-    location, value = first["loc"], first["input"]
-    nested_null = value is None and first["type"] != "missing" and len(location) > 1
-    if first["type"] == "json_invalid" or not location or nested_null:
+    """Return the error that AWS gives for what pydantic found wrong: of several mistakes, the first to be met."""
+    if error.error_count() > TELLABLE:
         return errors.SerializationException()
-    if first["type"] == "missing" or value is None:
+    return min(map(_meaning, error.errors(include_url=False)), key=_precedence)
+
+
+def _meaning(detail: ErrorDetails) -> errors.SQSError:
+    """Return the error that AWS gives for one thing that pydantic found wrong."""
+    location, value, kind = detail["loc"], detail["input"], detail["type"]
+    ours = detail.get("ctx", {}).get("error")
+    if isinstance(ours, errors.SQSError):
+        return ours
+    nested_null = value is None and kind != "missing" and len(location) > 1
+    if kind == "json_invalid" or not location or nested_null:
+        return errors.SerializationException()
+    if kind == "missing" or value is None:
         return missing(str(location[-1]))
-    return _wrong_type(first["type"], value)
+    return _wrong_type(kind, value)
+
+
+PRECEDENCE = (errors.SerializationException, errors.QueueDoesNotExist, errors.MissingRequiredParameterException)
+"""A request is read, then its queue is looked for, then what it needs, and only then what it says."""
+
+
+def _precedence(error: errors.SQSError) -> int:
+    return next((place for place, kind in enumerate(PRECEDENCE) if isinstance(error, kind)), len(PRECEDENCE))
 
 
 def missing(name: str) -> errors.SQSError:

@@ -30,8 +30,9 @@ def _with_queue(body: bytes, queue: str) -> bytes:
         members = from_json(body)
     except ValueError:
         return body  # whose error comes next
-    named = {"QueueUrl": queue} | members if isinstance(members, dict) else members
-    return to_json(named)
+    if isinstance(members, dict) and members.get("QueueUrl") is None:
+        return to_json(members | {"QueueUrl": queue})
+    return body
 
 
 def result_body(result: dict[str, Any] | None) -> bytes:

@@ -2,14 +2,14 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from questd import errors
 from questd.action import Facts, Integer, Questd, QueueAction, Request, between, mistake
 from questd.identifiers import new_id
-from questd.messages import Handle, Message, outcome, sent
+from questd.messages import Content, Handle, Message, outcome, sent
 
 ENTRY_ID = re.compile(r"[A-Za-z0-9_-]{1,80}", re.ASCII)
 
@@ -25,15 +25,14 @@ class _Entry(BaseModel):
 class SendMessageBatchRequestEntry(_Entry, Message):
     """A message of a batch."""
 
-    def refused(self, facts: Facts, size: int) -> errors.SQSError | None:
-        """Return why this queue does not take it. Raises what fails the whole batch (contract 6.7)."""
+    def refused(self, facts: Facts) -> errors.SQSError | None:
+        """Return why this queue does not take it."""
         try:
             self.check(facts)
-        except errors.MissingParameter:
-            raise errors.BatchedWithoutGroup from None
-        except errors.InvalidParameter as error:
+        except errors.SQSError as error:
             return error
-        return errors.BatchedMessageTooLong(facts.MaximumMessageSize) if size > facts.MaximumMessageSize else None
+        most = facts.MaximumMessageSize
+        return errors.BatchedMessageTooLong(most) if self.size > most else None
 
 
 class DeleteMessageBatchRequestEntry(_Entry):
@@ -51,45 +50,53 @@ class ChangeMessageVisibilityBatchRequestEntry(_Entry):
     ]
 
 
-Entry = TypeVar("Entry", bound=_Entry)
-
-
 class BatchAction(QueueAction):
     """What the batches have in common: the entries, and the answer that tells which of them failed."""
 
     entry_model: ClassVar[type[_Entry]]
 
-    Entries: list[dict[str, Any]]
+    Entries: Annotated[list[dict[str, Any]], Field(fail_fast=True)]
+
+    _right: list[Any] = PrivateAttr(default_factory=list)
+    """Those that are right in themselves, as `entry_model`."""
+    _failed: dict[str, errors.SQSError] = PrivateAttr(default_factory=dict)
+    """What is wrong with the others, by their Ids."""
 
     def model_post_init(self, _context: object, /) -> None:
-        """Check what makes a batch as a whole wrong (contract 8.1)."""
-        kind = self.entry_model.__name__
+        """Look at the entries, and raise what makes a batch as a whole wrong (contract 8.1)."""
         if not self.Entries:
-            raise errors.NoEntries(kind)
+            raise errors.NoEntries(self.entry_model.__name__)
         if len(self.Entries) > 10:  # noqa: PLR2004  # contract 8.1
             raise errors.TooManyEntries(len(self.Entries))
+        looked = [self._looked_at(number, entry) for number, entry in enumerate(self.Entries, 1)]
+        self._check_ids()
+        for given, entry in zip(self.Entries, looked, strict=True):
+            if isinstance(entry, errors.SQSError):
+                self._failed[given["Id"]] = entry
+            else:
+                self._right.append(entry)
+
+    def _looked_at(self, number: int, entry: dict[str, Any]) -> _Entry | errors.SQSError:
+        """Return an entry, or what is wrong with it. Raises what makes the request unreadable."""
+        try:
+            return self.entry_model.model_validate(entry)
+        except ValidationError as error:
+            wrong = mistake(error)
+            if isinstance(wrong, errors.SerializationException):
+                raise wrong from error
+            return self._numbered(wrong, number)
+
+    def _check_ids(self) -> None:
         seen = set()
         for number, entry in enumerate(self.Entries, 1):
-            if entry.get("Id") is None:
-                raise errors.MissingParameter(f"{kind}.{number}.Id")
-            if not isinstance(entry["Id"], str) or not ENTRY_ID.fullmatch(entry["Id"]):
+            name = entry.get("Id")
+            if name is None:
+                raise self._numbered(errors.MissingParameter("Id"), number)
+            if not ENTRY_ID.fullmatch(name):
                 raise errors.InvalidBatchEntryId
-            if entry["Id"] in seen:
-                raise errors.RepeatedEntryId(entry["Id"])
-            seen.add(entry["Id"])
-
-    def valid(self, model: type[Entry], failed: dict[str, errors.SQSError]) -> Iterator[Entry]:
-        """Yield the entries that are right in themselves, and add the others to `failed`."""
-        for number, entry in enumerate(self.Entries, 1):
-            try:
-                yield model.model_validate(entry)
-            except ValidationError as error:
-                wrong = mistake(error)
-                if isinstance(wrong, errors.SerializationException):
-                    raise wrong from error
-                failed[entry["Id"]] = self._numbered(wrong, number)
-            except errors.SQSError as error:
-                failed[entry["Id"]] = self._numbered(error, number)
+            if name in seen:
+                raise errors.RepeatedEntryId(name)
+            seen.add(name)
 
     def _numbered(self, error: errors.SQSError, number: int) -> errors.SQSError:
         """Return a missing parameter's error with its place in the batch."""
@@ -97,8 +104,9 @@ class BatchAction(QueueAction):
             return errors.MissingParameter(f"{self.entry_model.__name__}.{number}.{error.values[0]}")
         return error
 
-    def result(self, done: dict[str, dict[str, Any]], failed: dict[str, errors.SQSError]) -> dict[str, Any]:
+    def result(self, done: dict[str, dict[str, Any]], refused: dict[str, errors.SQSError]) -> dict[str, Any]:
         """Return the answer, in the order of the request; a list without members is left out."""
+        failed = self._failed | refused
         order = [entry["Id"] for entry in self.Entries]
         successful = [{"Id": name} | done[name] for name in order if name in done]
         failures = [
@@ -121,20 +129,17 @@ class SendMessageBatch(BatchAction):
 
     async def __call__(self, questd: Questd, request: Request) -> dict[str, Any]:
         """Store those that are right, in order, in one step."""
-        failed: dict[str, errors.SQSError] = {}
-        entries = list(self.valid(SendMessageBatchRequestEntry, failed))
-        sizes = [entry.size() for entry in entries]
-        most = questd.settings.max_message_size  # whatever the queue's own limit (contract 8.3)
-        if sum(sizes) > most:
-            raise errors.BatchTooLong(most, sum(sizes))
+        entries: list[SendMessageBatchRequestEntry] = self._right
+        self._check_size(questd.settings.max_message_size)
         ids: dict[str, bytes] = {}
         refused: dict[str, errors.SQSError] = {}
 
         def arguments(facts: Facts) -> Iterator[bytes | str | int]:
             ids.clear()
             refused.clear()
-            for entry, size in zip(entries, sizes, strict=True):
-                error = entry.refused(facts, size)
+            self._check_groups(facts)
+            for entry in entries:
+                error = entry.refused(facts)
                 if error:
                     refused[entry.Id] = error
                 else:
@@ -144,7 +149,25 @@ class SendMessageBatch(BatchAction):
         reply = await questd.ask("quest_send", self.QueueUrl, arguments)
         kept = [entry for entry in entries if entry.Id in ids]
         done = {entry.Id: entry.receipt(*sent(ids[entry.Id], reply, i)) for i, entry in enumerate(kept)}
-        return self.result(done, failed | refused)
+        return self.result(done, refused)
+
+    def _check_size(self, most: int) -> None:
+        """Raise BatchTooLong: all entries count, and the queue's own limit does not (contract 8.3)."""
+        size = sum(entry.size for entry in self._right)
+        if self._failed:
+            size += sum(Content.model_validate(entry).size for entry in self.Entries if entry["Id"] in self._failed)
+        if size > most:
+            raise errors.BatchTooLong(most, size)
+
+    def _check_groups(self, facts: Facts) -> None:
+        """Raise what fails a whole batch in a FIFO queue, whatever else is wrong with an entry (contract 6.7)."""
+        if not facts.FifoQueue:
+            return
+        for entry in self.Entries:
+            if entry.get("MessageGroupId") is None:
+                raise errors.BatchedWithoutGroup
+            if entry.get("MessageDeduplicationId") is None and not facts.ContentBasedDeduplication:
+                raise errors.NoDeduplicationId
 
 
 class DeleteMessageBatch(BatchAction):
@@ -154,11 +177,10 @@ class DeleteMessageBatch(BatchAction):
 
     async def __call__(self, questd: Questd, _request: Request) -> dict[str, Any]:
         """Delete them in one step."""
-        failed: dict[str, errors.SQSError] = {}
-        entries = list(self.valid(DeleteMessageBatchRequestEntry, failed))
+        entries: list[DeleteMessageBatchRequestEntry] = self._right
         handles = [entry.ReceiptHandle for entry in entries]
         reply = await questd.ask("quest_delete", self.QueueUrl, lambda _: handles, repeat=True)
-        return self.result(_outcomes(entries, reply, failed), failed)
+        return self.result(*_outcomes(entries, reply))
 
 
 class ChangeMessageVisibilityBatch(BatchAction):
@@ -168,25 +190,23 @@ class ChangeMessageVisibilityBatch(BatchAction):
 
     async def __call__(self, questd: Questd, _request: Request) -> dict[str, Any]:
         """Change them in one step."""
-        failed: dict[str, errors.SQSError] = {}
-        entries = list(self.valid(ChangeMessageVisibilityBatchRequestEntry, failed))
+        entries: list[ChangeMessageVisibilityBatchRequestEntry] = self._right
         arguments = [part for entry in entries for part in (entry.ReceiptHandle, entry.VisibilityTimeout * 1000)]
         reply = await questd.ask("quest_change_visibility", self.QueueUrl, lambda _: arguments, repeat=True)
-        return self.result(_outcomes(entries, reply, failed), failed)
+        return self.result(*_outcomes(entries, reply))
 
 
 def _outcomes(
-    entries: Sequence[DeleteMessageBatchRequestEntry | ChangeMessageVisibilityBatchRequestEntry],
-    reply: list[bytes],
-    failed: dict[str, errors.SQSError],
-) -> dict[str, dict[str, Any]]:
-    """Sort what became of each handle into done and `failed`."""
+    entries: Sequence[DeleteMessageBatchRequestEntry | ChangeMessageVisibilityBatchRequestEntry], reply: list[bytes]
+) -> tuple[dict[str, dict[str, Any]], dict[str, errors.SQSError]]:
+    """Sort what became of each handle into done and refused."""
     done: dict[str, dict[str, Any]] = {}
+    refused: dict[str, errors.SQSError] = {}
     for entry, status in zip(entries, reply, strict=True):
         try:
             outcome(status, entry.ReceiptHandle, getattr(entry, "VisibilityTimeout", None))
         except errors.SQSError as error:
-            failed[entry.Id] = error
+            refused[entry.Id] = error
         else:
             done[entry.Id] = {}
-    return done
+    return done, refused

@@ -32,8 +32,11 @@ import string
 from typing import ClassVar
 
 
-class SQSError(Exception):
-    """An error as a client gets it: full `type`, older `code`, HTTP `status`, whose `fault`, and the `message`."""
+class SQSError(ValueError):
+    """An error as a client gets it: full `type`, older `code`, HTTP `status`, whose `fault`, and the `message`.
+
+    A ValueError, so that pydantic looks at a whole request before one of its mistakes is answered.
+    """
 
     namespace: ClassVar[str]
     type: ClassVar[str] = ""

@@ -6,13 +6,14 @@ What a stored message is made of is written here and in lua/quest.lua.
 import hashlib
 import struct
 from collections.abc import Callable
+from functools import cached_property
 from typing import Annotated, Any
 
 import msgpack
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from questd import errors, message_attributes
-from questd.action import Facts, Integer, Questd, QueueAction, Request, between, missing
+from questd.action import Facts, Integer, Questd, QueueAction, Request, Strings, between, missing
 from questd.identifiers import as_text, new_id
 from questd.library import key_of
 from questd.longpoll import FIRST, MORE, SERVER_TIME
@@ -79,13 +80,26 @@ Handle = Annotated[str, AfterValidator(_receipt_handle)]
 GroupId = Annotated[str, AfterValidator(lambda value: _id_of_128(value, "MessageGroupId"))]
 DeduplicationId = Annotated[str, AfterValidator(lambda value: _id_of_128(value, "MessageDeduplicationId"))]
 AttemptId = Annotated[str, AfterValidator(lambda value: _id_of_128(value, "ReceiveRequestAttemptId"))]
-KnownNames = Annotated[list[str], AfterValidator(_known_attributes)]
+KnownNames = Annotated[Strings, AfterValidator(_known_attributes)]
 
 
-class Message(BaseModel):
-    """What SendMessage and an entry of SendMessageBatch have in common."""
+class Content(BaseModel):
+    """What of a message counts towards its size, whatever else is wrong with it."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
+
+    MessageBody: str = ""
+    MessageAttributes: message_attributes.Values | None = None
+
+    @cached_property
+    def size(self) -> int:
+        """The bytes that count: body and user attributes (contract 4.4)."""
+        size = len(self.MessageBody.encode())
+        return size + message_attributes.size(self.MessageAttributes) if self.MessageAttributes else size
+
+
+class Message(Content):
+    """What SendMessage and an entry of SendMessageBatch have in common."""
 
     MessageBody: Annotated[str, AfterValidator(_body)]
     DelaySeconds: Annotated[Integer, between(0, 900, "DelaySeconds must be >= 0 and <= 900.")] | None = None
@@ -115,11 +129,6 @@ class Message(BaseModel):
         if self.MessageDeduplicationId is None and not facts.ContentBasedDeduplication:
             raise errors.NoDeduplicationId
 
-    def size(self) -> int:
-        """Return the bytes that count: body and user attributes (contract 4.4)."""
-        size = len(self.MessageBody.encode())
-        return size + message_attributes.size(self.MessageAttributes) if self.MessageAttributes else size
-
     def stored(self, message_id: bytes, facts: Facts, request: Request) -> Entry:
         """Return what quest_send gets for this message."""
         body = self.MessageBody.encode()
@@ -144,8 +153,8 @@ class Message(BaseModel):
             head["MessageGroupId"] = self.MessageGroupId
         if deduplication_id:
             head["MessageDeduplicationId"] = deduplication_id
-        if request.principal:
-            head["SenderId"] = request.principal
+        if request.sender:
+            head["SenderId"] = request.sender
         return msgpack.packb(head, use_bin_type=False) if head else b""
 
     def receipt(self, message_id: bytes, sequence: int | None) -> dict[str, Any]:
@@ -193,12 +202,16 @@ class SendMessage(Message, QueueAction):
 
         def arguments(facts: Facts) -> Entry:
             self.check(facts)
-            if self.size() > facts.MaximumMessageSize:
+            if self.size > facts.MaximumMessageSize:
                 raise errors.MessageTooLong(facts.MaximumMessageSize)
             return self.stored(message_id, facts, request)
 
         reply = await questd.ask("quest_send", self.QueueUrl, arguments)
         return self.receipt(*sent(message_id, reply))
+
+
+class _WaitChanged(Exception):
+    """The queue's ReceiveMessageWaitTimeSeconds is another one by now."""
 
 
 class ReceiveMessage(QueueAction):
@@ -209,47 +222,57 @@ class ReceiveMessage(QueueAction):
     WaitTimeSeconds: Annotated[Integer, between(0, 20, "Must be >= 0 and <= 20, if provided.")] | None = None
     AttributeNames: KnownNames | None = None
     MessageSystemAttributeNames: KnownNames | None = None
-    MessageAttributeNames: list[str] | None = None
+    MessageAttributeNames: Strings | None = None
     ReceiveRequestAttemptId: AttemptId | None = None
 
     async def __call__(self, questd: Questd, request: Request) -> dict[str, Any]:
         """Ask once, or wait for messages; what nobody can be given goes back."""
-
-        async def ask(wait_ms: int, others_ms: int) -> list[Any]:
-            return await self._ask(questd, wait_ms, others_ms)
-
-        reply: list[Any] = []
-        wait_seconds = self.WaitTimeSeconds
-        if wait_seconds is None:
-            wait_seconds = (await questd.facts_of(self.QueueUrl)).ReceiveMessageWaitTimeSeconds
-        if not wait_seconds:
-            reply = await ask(0, 0)
-            while len(reply) == FIRST and reply[MORE]:
-                reply = await ask(0, 0)
-            if self.WaitTimeSeconds is None:  # it may have changed, as Redis said just now
-                wait_seconds = (await questd.facts_of(self.QueueUrl)).ReceiveMessageWaitTimeSeconds
-        if wait_seconds and len(reply) <= FIRST:
-            try:
-                reply = await questd.polls.receive(key_of(self.QueueUrl), wait_seconds, ask)
-            except errors.TooManyInFlight:  # a long poll is told nothing of it (contract 2.10)
-                return {}
-        if len(reply) == FIRST:
+        reply = await self._received(questd)
+        if len(reply) <= FIRST:
             return {}
         request.undo = lambda: self._give_back(questd, reply)
         return {"Messages": [self._message(questd, *reply[i : i + 4]) for i in range(FIRST, len(reply), 4)]}
 
-    async def _ask(self, questd: Questd, wait_ms: int, others_ms: int) -> list[Any]:
+    async def _received(self, questd: Questd) -> list[Any]:
+        """Return the reply of quest_receive, waited for as long as the request says, else as the queue says by now."""
+        while True:
+            wait_seconds = self.WaitTimeSeconds
+            if wait_seconds is None:
+                wait_seconds = (await questd.facts_of(self.QueueUrl)).ReceiveMessageWaitTimeSeconds
+            try:
+                return await self._receive(questd, wait_seconds)
+            except _WaitChanged:
+                continue
+
+    async def _receive(self, questd: Questd, wait_seconds: int) -> list[Any]:
+        async def ask(wait_ms: int, others_ms: int) -> list[Any]:
+            return await self._ask(questd, wait_seconds, wait_ms, others_ms)
+
+        if wait_seconds:
+            try:
+                return await questd.polls.receive(key_of(self.QueueUrl), wait_seconds, ask)
+            except errors.TooManyInFlight:  # a long poll is told nothing of it (contract 2.10)
+                return []
+        reply = await ask(0, 0)
+        while len(reply) == FIRST and reply[MORE]:
+            reply = await ask(0, 0)
+        return reply
+
+    async def _ask(self, questd: Questd, wait_seconds: int, wait_ms: int, others_ms: int) -> list[Any]:
         visibility_ms = "" if self.VisibilityTimeout is None else self.VisibilityTimeout * 1000
         now_ms = questd.now_ms()
         not_after = "" if now_ms is None else round(now_ms + PATIENCE_MS)
         process = questd.polls.process
         limits = (not_after, questd.settings.max_in_flight, self.ReceiveRequestAttemptId or "")
         max_number = self.MaxNumberOfMessages or 1
+
+        def arguments(facts: Facts) -> tuple[int | str, ...]:
+            if self.WaitTimeSeconds is None and facts.ReceiveMessageWaitTimeSeconds != wait_seconds:
+                raise _WaitChanged
+            return max_number, visibility_ms, *limits, process, wait_ms, others_ms
+
         reply = await questd.ask(
-            "quest_receive",
-            self.QueueUrl,
-            lambda _: (max_number, visibility_ms, *limits, process, wait_ms, others_ms),
-            abandoned=lambda reply: self._give_back(questd, reply),
+            "quest_receive", self.QueueUrl, arguments, abandoned=lambda reply: self._give_back(questd, reply)
         )
         questd.note_time(reply[SERVER_TIME])
         return reply

@@ -55,7 +55,7 @@ def of_request(home: Namespace, headers: Mapping[str, str], target: str) -> Name
     credential = CREDENTIAL.search(signature)
     if credential:
         return home.of_region(credential[2]).of_account(credential[1])
-    host = HOST.match(headers.get("host", ""))
+    host = HOST.match(headers.get("host", "").lower())
     return home.of_region(host[1] or host[2]) if host else home
 
 
@@ -65,6 +65,11 @@ def parts(home: Namespace, name: str) -> tuple[str, str, str]:
         return home.region, home.account, name
     region, account, bare = name.removeprefix(BEHIND).split("/")
     return region, account, bare
+
+
+def partition(region: str) -> str:
+    """Return the name of the cloud that a region is part of, for ARNs."""
+    return "aws-cn" if region.startswith("cn-") else "aws-us-gov" if region.startswith("us-gov-") else "aws"
 
 
 def bare(name: str) -> str:

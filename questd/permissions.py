@@ -3,7 +3,7 @@
 import re
 
 from questd import errors, policies
-from questd.action import Facts, Questd, QueueAction, Request, missing
+from questd.action import Facts, Questd, QueueAction, Request, Strings, missing
 from questd.namespaces import ACCOUNT
 
 LABEL = re.compile(r"[A-Za-z0-9_-]{1,80}", re.ASCII)
@@ -46,8 +46,8 @@ class PermissionAction(QueueAction):
 class AddPermission(PermissionAction):
     """Let accounts do something with a queue."""
 
-    AWSAccountIds: list[str] | None = None
-    Actions: list[str] | None = None
+    AWSAccountIds: Strings | None = None
+    Actions: Strings | None = None
 
     def model_post_init(self, context: object, /) -> None:
         """Check what is granted."""

@@ -11,7 +11,7 @@ from pydantic import AfterValidator
 from pydantic_core import from_json
 
 from questd import errors, tags
-from questd.action import FIFO, QUEUE_NAME, Action, Facts, Integer, Questd, QueueAction, Request, flat
+from questd.action import FIFO, QUEUE_NAME, Action, Facts, Integer, Questd, QueueAction, Request, Strings, flat
 from questd.library import key_of
 from questd.namespaces import BEHIND, bare
 from questd.queue_attributes import READABLE, readable, stored
@@ -73,14 +73,17 @@ async def _claim_target(questd: Questd, name: str, fields: Texts, policy: str) -
     target = questd.name_of(arn)
     if arn.endswith(FIFO) != name.endswith(FIFO):
         raise errors.RedrivePolicyInvalid(policy, "Dead-letter queue must be same type of queue as the source..")
-    if target is None or questd.arn(name).rpartition(":")[0] != arn.rpartition(":")[0]:
+    if questd.arn(name).rpartition(":")[0] != arn.rpartition(":")[0]:
         raise errors.RedrivePolicyInvalid(policy, "Dead-letter target owner should be same as the source.")
+    gone = errors.RedrivePolicyInvalid(policy, "Dead letter target does not exist.")
+    if target is None:
+        raise gone
     try:
         if not _allows(await _attributes(questd, target), questd.arn(name)):
             raise errors.RedrivePolicyInvalid(policy, "The dead letter queue does not allow this queue as its source.")
         await questd.call("quest_add_source", target, name)
     except errors.QueueDoesNotExist as error:
-        raise errors.RedrivePolicyInvalid(policy, "Dead letter target does not exist.") from error
+        raise gone from error
     return fields | {"deadLetterTarget": target}
 
 
@@ -106,15 +109,33 @@ class CreateQueue(Action):
         """Make it and return its URL."""
         name = request.namespace.name(self.QueueName)
         given = self.Attributes or {}
-        fields = stored(given, questd.settings.attribute_limits, self._scope(given))
-        fields = await _claim_target(questd, name, fields, given.get("RedrivePolicy", ""))
-        if self.tags:
-            tags.check(self.tags, name)
-            fields["tags"] = tags.stored(self.tags)
-        size, retention = questd.settings.max_message_size, min(RETENTION, questd.settings.max_retention)
-        secret = secrets.token_hex(20)
-        await questd.call("quest_create", name, secret, _wait_ms(questd), size, retention, *flat(fields))
+        scope = self._scope(given)
+        if not await self._is_there(questd, name, scope):
+            fields = stored(given, questd.settings.attribute_limits, scope)
+            fields = await _claim_target(questd, name, fields, given.get("RedrivePolicy", ""))
+            if self.tags:
+                tags.check(self.tags, name)
+                fields["tags"] = tags.stored(self.tags)
+            size, retention = questd.settings.max_message_size, min(RETENTION, questd.settings.max_retention)
+            secret = secrets.token_hex(20)
+            await questd.call("quest_create", name, secret, _wait_ms(questd), size, retention, *flat(fields))
         return {"QueueUrl": questd.url(name, request)}
+
+    async def _is_there(self, questd: Questd, name: str, scope: str | None) -> bool:
+        """Say whether there is such a queue; then its attributes must be those given, whatever else a new one needs."""
+        try:
+            reply = await questd.call("quest_facts", name, repeat=True)
+            facts = questd.learn(name, reply[1])
+            if scope:
+                scope = facts.DeduplicationScope
+            fields = stored(self.Attributes or {}, questd.settings.attribute_limits, scope, facts.FifoThroughputLimit)
+            arn = fields.get("deadLetterTarget")
+            if arn:
+                fields["deadLetterTarget"] = questd.name_of(arn) or arn
+            await questd.call("quest_compare", name, *flat(fields), repeat=True)
+        except errors.QueueDoesNotExist:
+            return False
+        return True
 
     def _scope(self, given: Texts) -> str | None:
         """Return the DeduplicationScope that a new FIFO queue has by default, None for a standard queue."""
@@ -138,9 +159,12 @@ class GetQueueUrl(Action):
         """Return its URL."""
         if not self.QueueName:
             raise errors.NoQueueName
-        owner = self.QueueOwnerAWSAccountId or request.namespace.account
-        namespace = request.namespace.of_account(owner)
-        if namespace.account != owner or not QUEUE_NAME.fullmatch(self.QueueName):
+        namespace = request.namespace
+        if namespace.home and self.QueueOwnerAWSAccountId:
+            namespace = namespace.of_account(self.QueueOwnerAWSAccountId)
+            if namespace.account != self.QueueOwnerAWSAccountId:
+                raise errors.QueueDoesNotExist
+        if not QUEUE_NAME.fullmatch(self.QueueName):
             raise errors.QueueDoesNotExist
         name = namespace.name(self.QueueName)
         await questd.call("quest_facts", name, repeat=True)
@@ -208,7 +232,7 @@ class PurgeQueue(QueueAction):
 class GetQueueAttributes(QueueAction):
     """Describe a queue."""
 
-    AttributeNames: Annotated[list[str], AfterValidator(_known_names)] | None = None
+    AttributeNames: Annotated[Strings, AfterValidator(_known_names)] | None = None
 
     async def __call__(self, questd: Questd, _request: Request) -> dict[str, Any]:
         """Return the attributes asked for that it has."""

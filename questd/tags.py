@@ -8,7 +8,7 @@ from pydantic import AfterValidator
 from pydantic_core import from_json
 
 from questd import errors
-from questd.action import Facts, Questd, QueueAction, Request, missing
+from questd.action import Facts, Questd, QueueAction, Request, Strings, missing
 from questd.namespaces import bare
 
 TAGS, KEY_LENGTH, VALUE_LENGTH = 50, 128, 256
@@ -76,7 +76,7 @@ class TagQueue(QueueAction):
 class UntagQueue(QueueAction):
     """Take tags off a queue; one it does not have is as good."""
 
-    TagKeys: Annotated[list[str], AfterValidator(_keys)]
+    TagKeys: Annotated[Strings, AfterValidator(_keys)]
 
     async def __call__(self, questd: Questd, _request: Request) -> None:
         """Forget them."""

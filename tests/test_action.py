@@ -1,12 +1,16 @@
 """What actions have in common: facts of queues, and pydantic's findings in AWS's words."""
 
+import json
 from typing import Annotated
 
 import pytest
 from pydantic import BaseModel, ValidationError
 
 from questd import errors
-from questd.action import Integer, QueueAction, between, mistake
+from questd.action import TELLABLE, Integer, QueueAction, Request, between, mistake, validated
+from questd.actions import ACTIONS
+from questd.messages import SendMessage
+from questd.queues import SetQueueAttributes
 from tests.client import serving
 from tests.servers import RedisServer
 
@@ -25,8 +29,6 @@ def refused(body: str) -> errors.SQSError:
         Example.model_validate_json(body)
     except ValidationError as error:
         return mistake(error)
-    except errors.SQSError as error:
-        return error
     raise AssertionError(body)
 
 
@@ -49,9 +51,9 @@ def test_wrong_types(body: str, text: str) -> None:
 
 def test_a_range_is_told_with_the_value() -> None:
     """A number out of range is told with value, name and reason."""
-    with pytest.raises(errors.InvalidParameterValueException) as caught:
-        Example.model_validate_json('{"Number":"11"}')
-    assert caught.value.message == "Value 11 for parameter Number is invalid. Reason: Because."
+    error = refused('{"Number":"11"}')
+    assert isinstance(error, errors.InvalidParameterValueException)
+    assert error.message == "Value 11 for parameter Number is invalid. Reason: Because."
 
 
 @pytest.mark.parametrize(
@@ -66,7 +68,7 @@ def test_what_names_a_queue(url: str) -> None:
 def test_what_names_none(url: str) -> None:
     """What cannot be a name is a queue that does not exist, and never gets near a key."""
     with pytest.raises(errors.QueueDoesNotExist):
-        QueueAction.model_validate({"QueueUrl": url})
+        validated(QueueAction, json.dumps({"QueueUrl": url}).encode(), Request("POST", "/", {}, b""))
 
 
 async def test_facts_are_learnt_again_when_they_changed(redis_server: RedisServer) -> None:
@@ -79,3 +81,41 @@ async def test_facts_are_learnt_again_when_they_changed(redis_server: RedisServe
         await one("DeleteQueue", QueueUrl=url)
         await one.create(MaximumMessageSize="1024")
         assert (await two.ask("SendMessage", QueueUrl=url, MessageBody="x" * 2000)).status == 400
+
+
+@pytest.mark.parametrize(
+    ("members", "expected"),
+    [
+        ({"DelaySeconds": 901, "MessageBody": 5, "MessageGroupId": ""}, "MalformedInput"),
+        ({"DelaySeconds": 901, "MessageBody": ""}, "AWS.SimpleQueueService.NonExistentQueue"),
+        ({"QueueUrl": "a/b!", "DelaySeconds": 901}, "AWS.SimpleQueueService.NonExistentQueue"),
+        ({"QueueUrl": "q", "DelaySeconds": 901}, "MissingParameter"),
+        ({"QueueUrl": "q", "DelaySeconds": 901, "MessageBody": ""}, "MissingParameter"),
+        ({"QueueUrl": "q", "DelaySeconds": 901, "MessageBody": "x"}, "InvalidParameterValue"),
+        ({"QueueUrl": "q", "DelaySeconds": True, "MessageBody": ""}, "MalformedInput"),
+    ],
+)
+def test_of_several_mistakes_the_first_to_be_met_is_answered(members: dict[str, object], expected: str) -> None:
+    """A request is read, then its queue is looked for, then what it needs, then what it says, in any order of members."""
+    request = Request("POST", "/", {}, b"")
+    for given in (members, dict(reversed(members.items()))):
+        with pytest.raises(errors.SQSError) as caught:
+            validated(SendMessage, json.dumps(given).encode(), request)
+        assert caught.value.code == expected
+
+
+@pytest.mark.parametrize("action", sorted(ACTIONS))
+def test_a_million_mistakes_are_not_looked_at(action: str) -> None:
+    """The first wrong element of a list ends the look at it, whichever member it is of."""
+    for name in ACTIONS[action].model_fields:
+        with pytest.raises(ValidationError) as caught:
+            ACTIONS[action].model_validate({name: [5] * 100})
+        assert sum(detail["loc"][0] == name for detail in caught.value.errors()) == 1
+
+
+def test_of_very_many_mistakes_none_is_told() -> None:
+    """A map of more wrong values than can be looked at is told as a body that cannot be read."""
+    many = {"QueueUrl": "q", "Attributes": dict.fromkeys(map(str, range(TELLABLE + 1)), 5)}
+    with pytest.raises(errors.SerializationException) as caught:
+        validated(SetQueueAttributes, json.dumps(many).encode(), Request("POST", "/", {}, b""))
+    assert type(caught.value) is errors.SerializationException

@@ -2,6 +2,7 @@
 
 from questd import errors
 from questd.aws_json import error_parts, result_body
+from tests.client import JSON, Sqs
 
 
 def test_results_are_compact() -> None:
@@ -19,3 +20,13 @@ def test_errors_have_a_type_and_the_older_code() -> None:
     headers, body = error_parts(errors.MissingParameter("MessageBody"))
     assert headers == {"x-amzn-query-error": "MissingParameter;Sender"}
     assert body.startswith(b'{"__type":"com.amazon.coral.service#MissingRequiredParameterException"')
+
+
+async def test_a_queue_url_that_is_null_is_the_paths(sqs: Sqs) -> None:
+    """On a queue's path a null QueueUrl is an absent one; another QueueUrl beats the path (contract 1.3.1)."""
+    url = await sqs.create()
+    path = url.removeprefix(sqs.url)
+    headers = {**JSON, "X-Amz-Target": "AmazonSQS.SendMessage"}
+    assert (await sqs.post(b'{"QueueUrl":null,"MessageBody":"x"}', headers, path)).status == 200
+    assert (await sqs.post(b'{"QueueUrl":"other","MessageBody":"x"}', headers, path)).status == 400
+    assert await sqs.counts(url) == (1, 0, 0)

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.client import Sqs
+from tests.client import Sqs, serving
+from tests.servers import RedisServer
 
 ACTIONS = ("SendMessageBatch", "DeleteMessageBatch", "ChangeMessageVisibilityBatch")
 
@@ -173,3 +174,41 @@ async def test_changing_a_batch(sqs: Sqs) -> None:
         ("4", "MissingParameter"),
     ]
     assert await sqs.counts(url) == (1, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("action", "member", "wrong"),
+    [
+        ("SendMessageBatch", "DelaySeconds", True),
+        ("SendMessageBatch", "MessageBody", 5),
+        ("SendMessageBatch", "Id", 5),
+        ("SendMessageBatch", "MessageAttributes", {"a": {"DataType": "Binary", "BinaryValue": "not base64"}}),
+        ("DeleteMessageBatch", "ReceiptHandle", ["x"]),
+        ("ChangeMessageVisibilityBatch", "VisibilityTimeout", "abc"),
+    ],
+)
+async def test_an_entry_that_cannot_be_read_refuses_the_batch(
+    sqs: Sqs, action: str, member: str, wrong: object
+) -> None:
+    """A value of the wrong type is no entry's failure: the request as a whole cannot be read, whatever else is wrong."""
+    url = await sqs.create()
+    given = entries(3)
+    given[0]["Id"] = "not an id"
+    given[2][member] = wrong
+    reply = await sqs.ask(action, QueueUrl=url, Entries=given)
+    assert reply.error[:3] == (400, "MalformedInput", "SerializationException")
+    assert await sqs.counts(url) == (0, 0, 0)
+
+
+async def test_every_entry_counts_towards_the_limit(redis_server: RedisServer) -> None:
+    """Entries that would fail count too, and the limit of a batch is the server's, not the queue's (contract 8.3)."""
+    async with serving(redis_server.url, max_message_size=2048) as sqs:
+        url = await sqs.create(MaximumMessageSize="1024")
+        given = entries(3)
+        given[0]["MessageBody"] = "\u0001" * 1024
+        given[1]["MessageBody"] = "x" * 1023
+        assert (await sqs.ask("SendMessageBatch", QueueUrl=url, Entries=given)).status == 200
+        given[0]["MessageAttributes"] = {"a": {"DataType": "String"}}
+        reply = await sqs.ask("SendMessageBatch", QueueUrl=url, Entries=given)
+        assert reply.error[1] == "AWS.SimpleQueueService.BatchRequestTooLong"
+        assert reply.error[3] == "Batch requests cannot be longer than 2048 bytes. You have sent 2055 bytes."

@@ -119,8 +119,3 @@ def test_what_redis_names() -> None:
 def test_bases_are_no_errors_of_redis(text: str) -> None:
     """A class without a name on the wire is not what a reply can mean."""
     assert errors.from_redis(text) is None
-
-
-def test_they_pass_through_pydantic() -> None:
-    """An error raised in a validator reaches the client as it is, not as one of pydantic's."""
-    assert not issubclass(errors.SQSError, (ValueError, AssertionError))

@@ -100,6 +100,14 @@ async def test_scope_is_as_created(sqs: Sqs) -> None:
             f"Value  for parameter MessageGroupId is invalid. Reason: MessageGroupId {CHARACTERS}",
         ),
         (
+            {"MessageDeduplicationId": "d" * 129},
+            "InvalidParameterValue",
+            (
+                f"Value {'d' * 129} for parameter MessageDeduplicationId is invalid. "
+                f"Reason: MessageDeduplicationId {CHARACTERS}"
+            ),
+        ),
+        (
             {"MessageDeduplicationId": "a b"},
             "InvalidParameterValue",
             f"Value a b for parameter MessageDeduplicationId is invalid. Reason: MessageDeduplicationId {CHARACTERS}",
@@ -132,6 +140,17 @@ async def test_a_batch_without_ids_fails_as_a_whole(sqs: Sqs, url: str, member: 
     bad = {**good, "Id": "b", member: None}
     reply = await sqs.ask("SendMessageBatch", QueueUrl=url, Entries=[good, bad])
     assert (reply.error[1], reply.error[3]) == ("InvalidParameterValue", text)
+    assert await sqs.counts(url) == (0, 0, 0)
+
+
+async def test_another_fault_does_not_hide_a_missing_id(sqs: Sqs, url: str) -> None:
+    """A batch whose entry has neither group nor a body that could be sent is refused as a whole (contract 6.7)."""
+    ids = {"MessageGroupId": "g", "MessageDeduplicationId": "d"}
+    for lacking in ids:
+        wrong = {"Id": "a", "MessageBody": "\u0001"} | {key: ids[key] for key in ids if key != lacking}
+        right = {"Id": "b", "MessageBody": "x"} | ids
+        reply = await sqs.ask("SendMessageBatch", QueueUrl=url, Entries=[wrong, right])
+        assert reply.error[:2] == (400, "InvalidParameterValue")
     assert await sqs.counts(url) == (0, 0, 0)
 
 
@@ -231,6 +250,32 @@ async def test_dead_letters(sqs: Sqs) -> None:
     }
     assert letter["MessageId"] == sent["MessageId"]
     assert letter["Attributes"].items() >= expected.items()
+
+
+async def test_ids_may_be_long(sqs: Sqs, url: str) -> None:
+    """Ids have up to 128 characters, of all that are printed."""
+    characters = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
+    longest = characters + "x" * (128 - len(characters))
+    await send(sqs, url, "a", longest, MessageDeduplicationId=longest)
+    [message] = await sqs.receive(url, AttributeNames=["All"], ReceiveRequestAttemptId=longest)
+    assert message["Attributes"]["MessageGroupId"] == message["Attributes"]["MessageDeduplicationId"] == longest
+    reply = await sqs.ask("ReceiveMessage", QueueUrl=url, ReceiveRequestAttemptId=longest + "x")
+    assert reply.error[1] == "InvalidParameterValue"
+
+
+async def test_retention_begins_anew_in_the_dead_letter_queue(sqs: Sqs) -> None:
+    """A FIFO dead letter has the dead-letter queue's whole retention period before it (contract 7.5)."""
+    dead = await sqs.create("dead.fifo", FifoQueue="true", MessageRetentionPeriod="60")
+    policy = '{"deadLetterTargetArn":"arn:aws:sqs:us-east-1:000000000000:dead.fifo","maxReceiveCount":1}'
+    url = await sqs.create("q.fifo", FifoQueue="true", RedrivePolicy=policy)
+    await send(sqs, url, "a")
+    assert len(await sqs.receive(url, VisibilityTimeout=50)) == 1
+    await sqs.advance(50)
+    assert await sqs.receive(url) == []
+    await sqs.advance(59)
+    assert len(await sqs.receive(dead, VisibilityTimeout=0)) == 1
+    await sqs.advance(1)
+    assert await sqs.receive(dead) == []
 
 
 async def test_purge_forgets_what_was_sent(sqs: Sqs, url: str) -> None:

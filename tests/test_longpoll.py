@@ -61,6 +61,19 @@ async def test_another_questd_has_changed_the_wait(sqs: Sqs, redis_server: Redis
         assert len(await asyncio.wait_for(poll, 5)) == 1
 
 
+async def test_another_questd_has_ended_the_wait(sqs: Sqs, redis_server: RedisServer) -> None:
+    """When ReceiveMessageWaitTimeSeconds is 0 by now, a process that knew another value waits no more."""
+    async with serving(redis_server.url) as other, asyncio.timeout(5):
+        url = await other.create(ReceiveMessageWaitTimeSeconds="20")
+        await send(sqs, url)
+        assert len(await sqs.receive(url)) == 1
+        task = asyncio.create_task(sqs.receive(url))
+        await registered(redis_server)
+        await other.set(url, ReceiveMessageWaitTimeSeconds="0")
+        assert await task == []
+        assert await sqs.receive(url) == []
+
+
 async def test_it_does_not_wait_for_ten(sqs: Sqs, redis_server: RedisServer) -> None:
     """A long poll for ten messages returns with the first (contract 5.1)."""
     url = await sqs.create()

@@ -5,9 +5,10 @@ import time
 from typing import Any
 
 import pytest
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from questd import errors
+from questd.action import mistake
 from questd.message_attributes import (
     SystemAttributes,
     UserAttributes,
@@ -21,8 +22,23 @@ from questd.message_attributes import (
     unpack,
 )
 
-USER: TypeAdapter[Values] = TypeAdapter(UserAttributes)
-SYSTEM: TypeAdapter[Values] = TypeAdapter(SystemAttributes)
+
+class Checked:
+    """Attributes of a kind, checked as those of a request: what is wrong is told as the request is told it."""
+
+    def __init__(self, kind: Any) -> None:
+        self._adapter: TypeAdapter[Values] = TypeAdapter(kind)
+
+    def validate_python(self, given: Any) -> Values:
+        """Return the values, or raise what is wrong with them."""
+        try:
+            return self._adapter.validate_python(given)
+        except ValidationError as error:
+            raise mistake(error) from error
+
+
+USER = Checked(UserAttributes)
+SYSTEM = Checked(SystemAttributes)
 
 
 def text(value: str, data_type: str = "String") -> dict[str, str]:

@@ -47,6 +47,10 @@ async def test_send_answers_with_id_and_digest(sqs: Sqs) -> None:
             (*IPV, f"Value  for parameter MessageGroupId is invalid. Reason: MessageGroupId {CHARACTERS}"),
         ),
         (
+            {"MessageBody": "x", "MessageGroupId": "g" * 129},
+            (*IPV, f"Value {'g' * 129} for parameter MessageGroupId is invalid. Reason: MessageGroupId {CHARACTERS}"),
+        ),
+        (
             {"MessageBody": "x", "MessageGroupId": "a b"},
             (*IPV, f"Value a b for parameter MessageGroupId is invalid. Reason: MessageGroupId {CHARACTERS}"),
         ),
@@ -398,3 +402,16 @@ async def test_a_long_poll_of_a_full_queue_gets_nothing(redis_server: RedisServe
         assert (await sqs.ask("ReceiveMessage", QueueUrl=url)).error[1] == "OverLimit"
         reply = await sqs.ask("ReceiveMessage", QueueUrl=url, WaitTimeSeconds=1)
         assert (reply.status, reply.json) == (200, {})
+
+
+async def test_a_receive_stops_at_the_limit_in_flight(redis_server: RedisServer) -> None:
+    """A receive of ten gives no more than may be in flight, and counts what has timed out as visible."""
+    async with serving(redis_server.url, max_in_flight=12) as sqs:
+        url = await sqs.create()
+        for _ in range(2):
+            entries = [{"Id": str(i), "MessageBody": "x"} for i in range(10)]
+            await sqs("SendMessageBatch", QueueUrl=url, Entries=entries)
+        taken = [len(await sqs.receive(url, MaxNumberOfMessages=10, VisibilityTimeout=30)) for _ in range(2)]
+        assert taken == [10, 2]
+        await sqs.advance(30)
+        assert len(await sqs.receive(url, MaxNumberOfMessages=10)) == 10

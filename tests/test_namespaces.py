@@ -23,6 +23,7 @@ SIGNED = "AWS4-HMAC-SHA256 Credential={}/20260101/{}/sqs/aws4_request, SignedHea
         ({"authorization": "Bearer x"}, "/", ("us-east-1", "000000000000")),
         ({"host": "sqs.eu-north-1.localhost:9324"}, "/", ("eu-north-1", "000000000000")),
         ({"host": "eu-north-1.queue.amazonaws.com"}, "/", ("eu-north-1", "000000000000")),
+        ({"host": "SQS.EU-North-1.Localhost"}, "/", ("eu-north-1", "000000000000")),
         ({"host": "localhost:9324"}, "/", ("us-east-1", "000000000000")),
         (
             {"host": "sqs.eu-north-1.localhost"},
@@ -135,4 +136,35 @@ async def test_one_namespace_without_it(sqs: Sqs) -> None:
     for region, account in (("eu-west-1", "AKID"), ("us-east-1", "111122223333")):
         reply = await _ask(sqs, region, account, "GetQueueUrl", QueueName="q")
         assert reply.json == {"QueueUrl": f"{sqs.url}/000000000000/q"}
-    assert (await sqs.ask("GetQueueUrl", QueueName="q", QueueOwnerAWSAccountId="111122223333")).status == 400
+    url = (await sqs("GetQueueUrl", QueueName="q", QueueOwnerAWSAccountId="111122223333"))["QueueUrl"]
+    assert url == f"{sqs.url}/000000000000/q"
+
+
+@pytest.mark.parametrize(
+    ("region", "cloud"), [("cn-north-1", "aws-cn"), ("us-gov-west-1", "aws-us-gov"), ("eu-west-1", "aws")]
+)
+async def test_arns_name_the_cloud(redis_server: RedisServer, region: str, cloud: str) -> None:
+    """ARNs of China and of the US government have a partition of their own, and are read back."""
+    async with serving(redis_server.url, region=region) as sqs:
+        url = await sqs.create()
+        arn = (await sqs.attributes(url, "QueueArn"))["QueueArn"]
+        assert arn == f"arn:{cloud}:sqs:{region}:000000000000:q"
+        await sqs.set(url, RedrivePolicy=json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 1}))
+
+
+async def test_the_sender_is_the_account_that_signed(redis_server: RedisServer) -> None:
+    """SenderId is the account of who sent, whoever owns the queue or receives."""
+    async with serving(redis_server.url, multi_region=True) as sqs:
+        url = (await _ask(sqs, "us-east-1", "111122223333", "CreateQueue", QueueName="q")).json["QueueUrl"]
+        for account in ("AKID", "444455556666"):
+            await _ask(sqs, "us-east-1", account, "SendMessage", QueueUrl=url, MessageBody="x")
+        messages = await sqs.receive(url, MaxNumberOfMessages=10, AttributeNames=["SenderId"])
+        assert [message["Attributes"]["SenderId"] for message in messages] == ["000000000000", "444455556666"]
+
+
+async def test_an_owner_that_is_no_account(redis_server: RedisServer) -> None:
+    """With several accounts, an owner that is none has no queue."""
+    async with serving(redis_server.url, multi_region=True) as sqs:
+        await sqs.create()
+        reply = await sqs.ask("GetQueueUrl", QueueName="q", QueueOwnerAWSAccountId="me")
+        assert reply.error[2] == "QueueDoesNotExist"

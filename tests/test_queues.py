@@ -5,10 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.client import Sqs, serving
+from tests.client import ARN, Sqs, serving
 from tests.servers import RedisServer
 
-ARN = "arn:aws:sqs:us-east-1:000000000000"
 ABSENT = (
     400, "AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist", "The specified queue does not exist."
 )  # fmt: skip
@@ -412,3 +411,25 @@ async def test_limits_are_settings(redis_server: RedisServer) -> None:
         assert reply.error[1] == "InvalidAttributeValue"
         reply = await sqs.ask("SendMessage", QueueUrl=url, MessageBody="x" * 2_000_001)
         assert reply.error[3].endswith("Message must be shorter than 2000000 bytes.")
+
+
+async def test_what_is_there_needs_nothing_more(sqs: Sqs) -> None:
+    """CreateQueue with attributes that a queue has gives its URL, also when a new one could not be made so by now."""
+    given = {"DeduplicationScope": "messageGroup", "FifoThroughputLimit": "perMessageGroupId"}
+    url = await sqs.create("q.fifo", FifoQueue="true", **given)
+    assert await sqs.create("q.fifo", FifoQueue="true", FifoThroughputLimit="perMessageGroupId") == url
+    dead = await sqs.create("dead")
+    policy = redrive(f"{ARN}:dead", 1)
+    url = await sqs.create("q", RedrivePolicy=policy)
+    await sqs.set(dead, RedriveAllowPolicy='{"redrivePermission":"denyAll"}')
+    assert await sqs.create("q", RedrivePolicy=policy) == url
+    await sqs("DeleteQueue", QueueUrl=dead)
+    assert await sqs.create("q", RedrivePolicy=policy) == url
+    reply = await sqs.ask("CreateQueue", QueueName="q", Attributes={"RedrivePolicy": redrive(f"{ARN}:other", 1)})
+    assert reply.error[1] == "QueueAlreadyExists"
+
+
+async def test_a_target_that_can_be_no_queue(sqs: Sqs) -> None:
+    """A dead-letter queue of this account whose name no queue can have does not exist."""
+    reply = await sqs.ask("CreateQueue", QueueName="q", Attributes={"RedrivePolicy": redrive(f"{ARN}:a!b", 1)})
+    assert reply.error[3].endswith("Reason: Dead letter target does not exist.")

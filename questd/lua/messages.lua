@@ -27,10 +27,10 @@ local function receive(q, t, max, visibility_ms)
   return given, more or stopped and #given == 0
 end
 
--- Whether as many messages are in flight as may be.
-local function is_full(q, t, limit)
-  return redis.call('ZCARD', q.inflight) >= limit
-    and redis.call('ZCOUNT', q.inflight, string.format('(%d', t), '+inf') >= limit
+-- How many of `max` messages may be handed out when `limit` may be in flight.
+local function room_for(q, t, max, limit)
+  if redis.call('ZCARD', q.inflight) + max <= limit then return max end
+  return math.min(max, limit - redis.call('ZCOUNT', q.inflight, string.format('(%d', t), '+inf'))
 end
 
 -- quest_receive: hand out visible messages.
@@ -56,8 +56,9 @@ register('quest_receive', {'allow-oom'}, function(keys, args)
   attempt = q.fifo and attempt ~= '' and attempt
   local given, more = attempt and receive_again(q, t, attempt, visibility_ms) or {}, false
   if #given == 0 then
-    if not is_full(q, t, limit) then
-      given, more = receive(q, t, max, visibility_ms)
+    local room = room_for(q, t, max, limit)
+    if room > 0 then
+      given, more = receive(q, t, room, visibility_ms)
       if attempt and #given > 0 then remember_attempt(q, t, attempt, given) end
     elseif wait_ms == 0 and not q.fifo then
       fail('TooManyInFlight')

@@ -40,6 +40,27 @@ local function create(queue, secret, t, fields)
   enrol(queue)
 end
 
+-- Fails unless a queue has these fields, tags aside.
+local function compare(queue, fields)
+  for i = 1, #fields, 2 do
+    if fields[i] ~= 'tags' and (redis.call('HGET', queue, fields[i]) or '') ~= fields[i + 1] then
+      fail('QueueNameExists', ATTRIBUTE[fields[i]] or fields[i])
+    end
+  end
+end
+
+-- quest_compare: check that a queue has the values given.
+-- KEYS  the queue
+-- ARGV  name and value of each field
+-- Reply 1
+-- Fails QueueDoesNotExist, QueueNameExists attribute
+register('quest_compare', {'no-writes'}, function(keys, args)
+  local queue, fields = keys[1], args
+  if redis.call('EXISTS', queue) == 0 then fail('QueueDoesNotExist') end
+  compare(queue, fields)
+  return 1
+end)
+
 -- quest_create: make a queue; one that is there already must have the values given.
 -- KEYS  the queue
 -- ARGV  secret (random, hex), ms to wait after a queue of this name was deleted, MaximumMessageSize and
@@ -51,11 +72,7 @@ register('quest_create', {}, function(keys, args)
   local fields = {unpack(args, 5)}
   local t = now()
   if redis.call('EXISTS', queue) == 1 then
-    for i = 1, #fields, 2 do
-      if fields[i] ~= 'tags' and (redis.call('HGET', queue, fields[i]) or '') ~= fields[i + 1] then
-        fail('QueueNameExists', ATTRIBUTE[fields[i]] or fields[i])
-      end
-    end
+    compare(queue, fields)
     return 0
   end
   local deleted_ms = redis.call('GET', queue .. ':deleted')

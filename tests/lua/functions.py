@@ -26,6 +26,7 @@ WRITING: dict[str, list[Any]] = {
 READING: dict[str, list[Any]] = {
     "quest_attributes": [],
     "quest_facts": [],
+    "quest_compare": ["VisibilityTimeout", 30],
     "quest_outbox": [10],
     "quest_tasks": [],
     "quest_alarm": [],

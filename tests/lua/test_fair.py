@@ -54,6 +54,33 @@ def test_a_tenth_is_not_noisy(quest: Quest) -> None:
     assert quest.bodies(1, LONG_MS) == ["last"]
 
 
+def test_a_little_more_than_a_tenth_is_noisy(quest: Quest) -> None:
+    """Thirty-one of three hundred and one in flight are noisy."""
+    quest.create()
+    for number in range(9):
+        _send(quest, f"g{number}", *["x"] * 30)
+        assert len(quest.receive(30, LONG_MS)) == 30
+    _send(quest, "over", *["t"] * 31, "last")
+    assert len(quest.receive(31, LONG_MS)) == 31
+    quest.send("later")
+    assert quest.bodies(1, LONG_MS) == ["later"]
+
+
+@pytest.mark.parametrize(("spent_ms", "first"), [(10, "n2"), (11, "q2")])
+def test_a_tenth_of_the_time(quest: Quest, spent_ms: int, first: str) -> None:
+    """A tenant is noisy by time from a little more than a tenth of it on."""
+    quest.create()
+    _send(quest, "noisy", "n1")
+    _send(quest, "quiet", "q1")
+    for ms in (spent_ms, 100 - spent_ms):
+        (message,) = quest.receive(1, LONG_MS)
+        quest.advance(ms)
+        quest.delete(message)
+    _send(quest, "noisy", "n2")
+    _send(quest, "other", "q2")
+    assert quest.bodies(1, LONG_MS) == [first]
+
+
 def test_noisy_by_time(quest: Quest) -> None:
     """A tenant that took more than a tenth of the processing time of the last minutes waits for the others."""
     quest.create()
