@@ -15,6 +15,7 @@ from questd.library import Library, key_of
 from questd.longpoll import LongPolls
 from questd.namespaces import NOWHERE, Namespace
 from questd.settings import Settings
+from questd.together import Together, can_join
 
 QUEUE_NAME = re.compile(r"(?=.{1,80}\Z)[A-Za-z0-9_-]+(\.fifo)?", re.ASCII)
 """What a queue may be called. It also keeps a name from leaving its hash tag."""
@@ -52,6 +53,12 @@ class Facts(NamedTuple):
     """Of deduplication in a FIFO queue: "queue" or "messageGroup", as it was created."""
     Policy: str
     tags: str
+    fair: bool
+
+    @property
+    def grouped(self) -> bool:
+        """Whether its messages have groups, whose order or share a receive has to mind."""
+        return self.FifoQueue or self.fair
 
 
 @dataclass(slots=True)
@@ -102,6 +109,10 @@ class Questd:
     facts: dict[str, Facts] = field(default_factory=dict)
     ahead_ms: float | None = None
     """How far Redis's clock is ahead of this process's monotonic one; None before the first receive."""
+
+    def __post_init__(self) -> None:
+        """Gather what comes together."""
+        self.together = Together(self.library)
 
     @cached_property
     def home(self) -> Namespace:
@@ -158,6 +169,7 @@ class Questd:
             scope=fields.get(b"scope", b"").decode(),
             Policy=fields.get(b"Policy", b"").decode(),
             tags=fields.get(b"tags", b"").decode(),
+            fair=b"fair" in fields,
         )
         return self.facts[queue]
 
@@ -186,9 +198,8 @@ class Questd:
                     raise
                 continue
             try:
-                reply: list[Any] = await self.library.call(
-                    function, key_of(queue), *given, repeat=repeat, abandoned=abandoned
-                )
+                call = self.together.call if can_join(function, grouped=facts.grouped) else self.library.call
+                reply: list[Any] = await call(function, key_of(queue), *given, repeat=repeat, abandoned=abandoned)
             except errors.QueueDoesNotExist:
                 self.facts.pop(queue, None)
                 raise

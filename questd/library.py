@@ -109,6 +109,16 @@ def _client(url: str) -> Redis:
     return Redis.from_url(url, protocol=2)
 
 
+async def awaited(reply: asyncio.Future[Any], abandoned: Callable[[Any], None] | None) -> Any:  # noqa: ANN401
+    """Return a reply; `abandoned` gets it when the caller is cancelled between its coming and our waking."""
+    try:
+        return await reply
+    except asyncio.CancelledError:
+        if abandoned and reply.done() and not reply.cancelled() and not reply.exception():
+            abandoned(reply.result())
+        raise
+
+
 class Library:
     """The library as a running questd calls it, through the shared pipeline."""
 
@@ -146,14 +156,7 @@ class Library:
             raise errors.ServiceUnavailable(str(error)) from error
 
     async def _reply(self, command: tuple[Any, ...], *, repeat: bool, abandoned: Callable[[Any], None] | None) -> Any:  # noqa: ANN401
-        reply = self._pipeline.call(*command, repeat=repeat, abandoned=abandoned)
-        try:
-            return await reply
-        except asyncio.CancelledError:
-            # Cancelled between the reply's coming and our waking: the pipeline had handed it over.
-            if abandoned and reply.done() and not reply.cancelled() and not reply.exception():
-                abandoned(reply.result())
-            raise
+        return await awaited(self._pipeline.call(*command, repeat=repeat, abandoned=abandoned), abandoned)
 
     async def execute(self, *command: bytes | str | float) -> Any:  # noqa: ANN401
         """Run a plain command that changes nothing; fails as `call` does."""

@@ -269,7 +269,7 @@ class ReceiveMessage(QueueAction):
         def arguments(facts: Facts) -> tuple[int | str, ...]:
             if self.WaitTimeSeconds is None and facts.ReceiveMessageWaitTimeSeconds != wait_seconds:
                 raise _WaitChanged
-            return max_number, visibility_ms, *limits, process, wait_ms, others_ms
+            return max_number, visibility_ms, *limits, process, wait_ms, others_ms, 1
 
         reply = await questd.ask(
             "quest_receive", self.QueueUrl, arguments, abandoned=lambda reply: self._give_back(questd, reply)

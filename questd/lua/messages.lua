@@ -38,13 +38,13 @@ end
 -- ARGV  version, how many at most, visibility timeout in ms ('' for the queue's), the server time after which nobody
 --       wants them any more ('' for none), how many may be in flight, ReceiveRequestAttemptId ('' for none), then for a
 --       long poll: process, ms that this receive waits when it gets nothing (0: it does not), ms that others of this
---       process wait
+--       process wait; how many receives this is: that many messages are wanted at least
 -- Reply server time, 1 when there is more to look at, then handle, record, receive count, first ms of each; or 'facts'
 -- Fails QueueDoesNotExist, TooManyInFlight, AttemptNotRetryable ReceiveRequestAttemptId
 register('quest_receive', {'allow-oom'}, function(keys, args)
   local queue, version, max, visibility_ms, not_after = keys[1], args[1], tonumber(args[2]), tonumber(args[3]), args[4]
   local limit, attempt = tonumber(args[5]), args[6]
-  local process, wait_ms, others_ms = args[7], tonumber(args[8]), tonumber(args[9])
+  local process, wait_ms, others_ms, receives = args[7], tonumber(args[8]), tonumber(args[9]), tonumber(args[10])
   local q = open(queue)
   if q.version ~= version then return facts(queue) end
   local server_ms = server_time()
@@ -64,7 +64,7 @@ register('quest_receive', {'allow-oom'}, function(keys, args)
       fail('TooManyInFlight')
     end
   end
-  local stays_ms = #given > 0 and others_ms or math.max(wait_ms, others_ms)
+  local stays_ms = #given >= receives and others_ms or math.max(wait_ms, others_ms)
   if stays_ms > 0 and not more then wait(q, process, stays_ms) end
   if #given > 0 then hand_on(q) end -- after wait: the next one to wake may be of this process
   local reply = {server_ms, more and 1 or 0}

@@ -75,7 +75,7 @@ def take(quest: Quest, count: int, visibility_ms: int) -> None:
         with quest.redis.pipeline(transaction=False) as pipeline:
             for _ in range(start, min(start + TOGETHER * 100, count), TOGETHER):
                 pipeline.fcall(
-                    "quest_receive", 1, "quest:{orders}", version, TOGETHER, visibility_ms, "", 10**6, "", "", 0, 0
+                    "quest_receive", 1, "quest:{orders}", version, TOGETHER, visibility_ms, "", 10**6, "", "", 0, 0, 1
                 )
             pipeline.execute()
 

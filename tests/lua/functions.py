@@ -9,7 +9,7 @@ WRITING: dict[str, list[Any]] = {
     "quest_delete_queue": [],
     "quest_add_source": ["other"],
     "quest_send": ["{version}", "0123456789abcdef", "", "", "body", "", ""],
-    "quest_receive": ["{version}", 1, 20, "", 120_000, "", "p1", 0, 0],
+    "quest_receive": ["{version}", 1, 20, "", 120_000, "", "p1", 0, 0, 1],
     "quest_delete": ["{version}", "{handle}"],
     "quest_change_visibility": ["{version}", "{handle}", 0],
     "quest_give_back": ["{handle}"],

@@ -182,7 +182,7 @@ class Quest:
         attempt: str = "",
     ) -> Any:
         """Receive, waiting as `process` when there is nothing; the reply as it is."""
-        return self.ask("quest_receive", queue, most, visibility_ms, "", 120_000, attempt, process, wait_ms, 0)
+        return self.ask("quest_receive", queue, most, visibility_ms, "", 120_000, attempt, process, wait_ms, 0, 1)
 
     def receive(
         self, most: int = 10, visibility_ms: int | str = VT, *, queue: str = "orders", attempt: str = ""

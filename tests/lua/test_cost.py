@@ -38,7 +38,7 @@ def _commands(quest: Quest, queue: str, most: int) -> dict[str, int]:
     """Return how often a receive calls which command of Redis."""
     version = quest.field(queue, "version") or ""
     quest.redis.config_resetstat()
-    quest.call("quest_receive", queue, version, most, 60_000, "", 10**6, "", "", 0, 0)
+    quest.call("quest_receive", queue, version, most, 60_000, "", 10**6, "", "", 0, 0, 1)
     return {name: stats["calls"] for name, stats in quest.redis.info("commandstats").items()}
 
 

@@ -171,7 +171,7 @@ def test_full(fifo: Quest) -> None:
     fifo.send_fifo("g1", "1")
     fifo.send_fifo("g2", "2")
     (one,) = fifo.receive_fifo(1)
-    arguments = (10, VT, "", 1, "", "p1", 0, 0)
+    arguments = (10, VT, "", 1, "", "p1", 0, 0, 1)
     assert len(fifo.ask("quest_receive", FIFO, *arguments)) == 2
     fifo.delete(one, queue=FIFO)
     assert len(fifo.ask("quest_receive", FIFO, *arguments)) == 6

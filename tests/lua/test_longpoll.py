@@ -129,12 +129,22 @@ def test_others_of_the_process_still_wait(quest: Quest) -> None:
     quest.create()
     quest.send("a", "b")
     with quest.listening("quest:wake:p1") as ear:
-        quest.ask("quest_receive", "orders", 1, VT, "", 9, "", "p1", 1000, LONG_MS)
+        quest.ask("quest_receive", "orders", 1, VT, "", 9, "", "p1", 1000, LONG_MS, 1)
         assert ear.heard() == [WOKEN]  # for b
-        quest.ask("quest_receive", "orders", 1, VT, "", 9, "", "p1", 1000, LONG_MS)
+        quest.ask("quest_receive", "orders", 1, VT, "", 9, "", "p1", 1000, LONG_MS, 1)
         assert _waiting(quest) == ["p1"]
         quest.send("c")
         assert ear.heard() == [WOKEN]
+
+
+@pytest.mark.parametrize(("sent", "registered"), [(1, ["p1"]), (2, [])])
+def test_receives_done_together(quest: Quest, sent: int, registered: list[str]) -> None:
+    """Of two receives in one call, one that goes away empty still waits: its process is registered."""
+    quest.create()
+    quest.send(*"ab"[:sent])
+    reply = quest.ask("quest_receive", "orders", 20, VT, "", 9, "", "p1", LONG_MS, 0, 2)
+    assert (len(reply) - 2) / 4 == sent
+    assert _waiting(quest) == registered
 
 
 def test_one_wake_for_one_process(quest: Quest) -> None:

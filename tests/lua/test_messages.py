@@ -20,10 +20,10 @@ def test_not_after(quest: Quest) -> None:
     quest.create()
     quest.send("a")
     now_ms = quest.poll(1, 0)[0]
-    late = quest.ask("quest_receive", "orders", 1, VT, now_ms - 1000, 9, "", "p1", 0, 0)
+    late = quest.ask("quest_receive", "orders", 1, VT, now_ms - 1000, 9, "", "p1", 0, 0, 1)
     assert late[1:] == [1]
     assert quest.counts() == (1, 0, 0)
-    assert len(quest.ask("quest_receive", "orders", 1, VT, now_ms + 60_000, 9, "", "", 0, 0)) == 6
+    assert len(quest.ask("quest_receive", "orders", 1, VT, now_ms + 60_000, 9, "", "", 0, 0, 1)) == 6
 
 
 def test_too_many_in_flight(default: Quest) -> None:

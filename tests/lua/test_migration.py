@@ -157,7 +157,7 @@ def test_no_message_is_lost(moving: Cluster) -> None:
     for part in ("messages", "visible", "deliveries", "inflight", "delayed"):
         moving._move(f"{KEY}:{part}")
         for node in (moving.source, moving.target):
-            _refuses(node, "quest_receive", 1, KEY, version, 10, 1000, "", 9, "", "p1", 0, 0)
+            _refuses(node, "quest_receive", 1, KEY, version, 10, 1000, "", 9, "", "p1", 0, 0, 1)
             _refuses(node, "quest_delete", 1, KEY, version, held.handle)
             _refuses(node, "quest_tick", 1, KEY, 0)
     moving.finish()

@@ -111,7 +111,7 @@ def test_mistake_of_ours_shows_its_line(quest: Quest) -> None:
     """A mistake in the library itself names the line it is in."""
     quest.create()
     with pytest.raises(redis.ResponseError, match=r"user_function:\d+"):
-        quest.ask("quest_receive", "orders", "not a number", 20, "", 9, "", "", 0, 0)
+        quest.ask("quest_receive", "orders", "not a number", 20, "", 9, "", "", 0, 0, 1)
 
 
 def test_record_is_binary_safe(quest: Quest) -> None:

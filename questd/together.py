@@ -1,0 +1,189 @@
+"""Calls that come together: what several requests of one tick ask of a queue is done by one function call.
+
+Most of what a function costs Redis is its beginning and its end: ten messages sent by one call take half the time of
+ten calls. It knows how the calls of a function become one, and how its reply is dealt out; not what they are for.
+"""
+
+import asyncio
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from questd import errors
+from questd.library import Library, awaited
+
+Arguments = tuple[Any, ...]
+"""Of one call, the version first."""
+
+HEAVIEST = 64
+"""What one call may weigh, about: a message is 1, and 1 more for every KiB. More would make others wait for it."""
+
+BODY, SEND_WIDTH = 4, 6
+"""Where quest_send's arguments have the first body, and how many each message has."""
+
+HEADER = 2
+MESSAGE = 4
+"""Of quest_receive's reply: how many parts come first, and how many each message has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How calls of one function become one."""
+
+    mark: Callable[[Arguments], Hashable]
+    """What calls must have in common."""
+    merge: Callable[[Sequence[Arguments]], Arguments]
+    """The arguments of one call that does what these do."""
+    split: Callable[[list[Any], Sequence[Arguments]], list[list[Any]]]
+    """The reply that each of them would have got, out of the reply to all."""
+    weight: Callable[[Arguments], int]
+    """How much a call is to do."""
+    with_groups: bool = True
+    """Whether also in a queue with groups of messages."""
+
+
+def _version(call: Arguments) -> Hashable:
+    version: Hashable = call[0]
+    return version
+
+
+def _weight_of_sent(call: Arguments) -> int:
+    return sum(1 + len(body) // 1024 for body in call[BODY::SEND_WIDTH])
+
+
+def _appended(calls: Sequence[Arguments]) -> Arguments:
+    """Return the arguments of functions that take, after the version, one entry after the other."""
+    return calls[0][0], *(part for call in calls for part in call[1:])
+
+
+def _split_sent(reply: list[Any], calls: Sequence[Arguments]) -> list[list[Any]]:
+    """Deal out quest_send's reply: in a FIFO queue two parts for each message, in others one for all."""
+    if len(reply) == 1:
+        return [reply] * len(calls)
+    return _dealt(reply, [len(call) // SEND_WIDTH * 2 for call in calls])
+
+
+def _split_deleted(reply: list[Any], calls: Sequence[Arguments]) -> list[list[Any]]:
+    return _dealt(reply, [len(call) - 1 for call in calls])
+
+
+def _dealt(parts: list[Any], counts: Sequence[int]) -> list[list[Any]]:
+    dealt, start = [], 0
+    for count in counts:
+        dealt.append(parts[start : start + count])
+        start += count
+    return dealt
+
+
+def _receiving(call: Arguments) -> Hashable:
+    version, _, visibility_ms, _, limit, _, process, *_ = call
+    return version, visibility_ms, limit, process
+
+
+def _received_together(calls: Sequence[Arguments]) -> Arguments:
+    """Return the arguments of a receive for all of them, which waits as long as the most patient one."""
+    version, _, visibility_ms, not_after, limit, attempt, process, *_ = calls[0]
+    most = sum(call[1] for call in calls)
+    wait_ms, others_ms = max(call[7] for call in calls), max(call[8] for call in calls)
+    return version, most, visibility_ms, not_after, limit, attempt, process, wait_ms, others_ms, len(calls)
+
+
+def _split_received(reply: list[Any], calls: Sequence[Arguments]) -> list[list[Any]]:
+    """Deal out messages: one for each in turn, so that nobody gets ten while another gets none."""
+    left, counts = (len(reply) - HEADER) // MESSAGE, [0] * len(calls)
+    while left:
+        for i, call in enumerate(calls):
+            if left and counts[i] < call[1]:
+                counts[i] += 1
+                left -= 1
+    dealt = _dealt(reply[HEADER:], [count * MESSAGE for count in counts])
+    return [reply[:HEADER] + messages for messages in dealt]
+
+
+KINDS = {
+    "quest_send": Kind(_version, _appended, _split_sent, _weight_of_sent),
+    "quest_delete": Kind(_version, _appended, _split_deleted, len),
+    # Not in queues with groups: one receive of two would get two messages of a group, which only one consumer may have.
+    "quest_receive": Kind(
+        _receiving, _received_together, _split_received, lambda call: int(call[1]), with_groups=False
+    ),
+}
+"""The functions whose calls can be done together."""
+
+
+def can_join(function: str, *, grouped: bool) -> bool:
+    """Say whether a call can be done with others, in a queue whose messages have groups or not."""
+    return function in KINDS and (not grouped or KINDS[function].with_groups)
+
+
+@dataclass(slots=True, eq=False)
+class _Group:
+    """Calls of this tick that will be one."""
+
+    function: str
+    key: str
+    repeat: bool
+    calls: list[Arguments] = field(default_factory=list)
+    waiting: list[tuple[asyncio.Future[Any], Callable[[Any], None] | None]] = field(default_factory=list)
+    weight: int = 0
+
+
+class Together:
+    """The calls of one tick, by what can be done together."""
+
+    def __init__(self, library: Library) -> None:
+        self._library = library
+        self._loop = asyncio.get_running_loop()
+        self._open: dict[Hashable, _Group] = {}
+        self._groups: list[_Group] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def call(
+        self,
+        function: str,
+        key: str,
+        *call: bytes | str | float,
+        repeat: bool = False,
+        abandoned: Callable[[Any], None] | None = None,
+    ) -> Any:  # noqa: ANN401  # as `Library.call`
+        """Call a function that `can_join` as `Library.call` does, together with others."""
+        kind = KINDS[function]
+        future: asyncio.Future[list[Any]] = self._loop.create_future()
+        mark = (function, key, kind.mark(call))
+        group = self._open.get(mark)
+        if group is None or group.weight >= HEAVIEST:
+            if not self._groups:
+                self._loop.call_soon(self._begin)
+            group = self._open[mark] = _Group(function, key, repeat)
+            self._groups.append(group)
+        group.calls.append(call)
+        group.waiting.append((future, abandoned))
+        group.weight += kind.weight(call)
+        return await awaited(future, abandoned)
+
+    def _begin(self) -> None:
+        groups, self._groups = self._groups, []
+        self._open.clear()
+        for group in groups:
+            task = self._loop.create_task(self._do(group))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _do(self, group: _Group) -> None:
+        """Make the call, and give each of those who wait what is theirs."""
+        kind = KINDS[group.function]
+        try:
+            given = kind.merge(group.calls)
+            reply = await self._library.call(group.function, group.key, *given, repeat=group.repeat)
+        except Exception as error:  # noqa: BLE001  # whatever it is, each of those who wait must hear of it
+            for future, _ in group.waiting:
+                if not future.done():
+                    future.set_exception(type(error)(*error.values) if isinstance(error, errors.SQSError) else error)
+            return
+        known = reply[:1] == [b"facts"]
+        replies = [reply] * len(group.calls) if known else kind.split(reply, group.calls)
+        for (future, abandoned), part in zip(group.waiting, replies, strict=True):
+            if not future.done():
+                future.set_result(part)
+            elif abandoned:
+                abandoned(part)

@@ -1,0 +1,205 @@
+"""Calls done together: nobody can tell that his call was one with others."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from questd import errors
+from questd.together import KINDS, can_join
+from tests.client import Sqs, serving
+from tests.servers import RedisServer
+
+
+async def calls(redis_server: RedisServer, work: Any) -> int:
+    """Return how many function calls Redis was asked for while `work` was done."""
+    with redis_server.client() as client:
+        client.config_resetstat()
+        await work
+        count: int = client.info("commandstats")["cmdstat_fcall"]["calls"]
+        return count
+
+
+@pytest.fixture
+async def url(sqs: Sqs) -> str:
+    """Give the URL of a queue that this process knows."""
+    url = await sqs.create()
+    await sqs("SendMessage", QueueUrl=url, MessageBody="first")
+    [message] = await sqs.receive(url)
+    await sqs("DeleteMessage", QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+    return url
+
+
+async def _cycle(sqs: Sqs, url: str, body: str) -> str:
+    await sqs("SendMessage", QueueUrl=url, MessageBody=body)
+    [message] = await sqs.receive(url, VisibilityTimeout=60)
+    await sqs("DeleteMessage", QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+    return str(message["Body"])
+
+
+async def test_many_requests_are_few_calls(sqs: Sqs, url: str, redis_server: RedisServer) -> None:
+    """Requests that come together are done by far fewer calls, each gets what is its own, nothing is left."""
+    bodies = [f"{i}" for i in range(60)]
+    received: list[str] = []
+
+    async def work() -> None:
+        received.extend(await asyncio.gather(*(_cycle(sqs, url, body) for body in bodies)))
+
+    assert await calls(redis_server, work()) < 3 * len(bodies) / 2
+    assert sorted(received) == sorted(bodies)
+    assert await sqs.counts(url) == (0, 0, 0)
+
+
+async def test_each_sender_gets_his_own_id(sqs: Sqs, url: str) -> None:
+    """The MessageId that a sender is told is that of the message with his body."""
+    told = await asyncio.gather(*(sqs("SendMessage", QueueUrl=url, MessageBody=str(i)) for i in range(30)))
+    found: dict[str, str] = {}
+    while messages := await sqs.receive(url, MaxNumberOfMessages=10):
+        found |= {message["Body"]: message["MessageId"] for message in messages}
+    assert found == {str(i): answer["MessageId"] for i, answer in enumerate(told)}
+
+
+async def test_batches_and_single_messages_mix(sqs: Sqs, url: str) -> None:
+    """Batches join in with single sends and deletes, and each gets the outcomes of its own entries."""
+    entries = [{"Id": str(i), "MessageBody": f"b{i}"} for i in range(10)]
+    sends = [
+        sqs("SendMessageBatch", QueueUrl=url, Entries=entries),
+        *(sqs("SendMessage", QueueUrl=url, MessageBody=f"s{i}") for i in range(10)),
+        sqs("SendMessageBatch", QueueUrl=url, Entries=[entry | {"MessageBody": "c"} for entry in entries]),
+    ]
+    answers = await asyncio.gather(*sends)
+    assert [len(answers[i]["Successful"]) for i in (0, 11)] == [10, 10]
+    taken = [message for _ in range(3) for message in await sqs.receive(url, MaxNumberOfMessages=10)]
+    handles = [message["ReceiptHandle"] for message in taken]
+    some = [{"Id": str(i), "ReceiptHandle": handle} for i, handle in enumerate([*handles[:5], "garbage"])]
+    deletes = [sqs("DeleteMessageBatch", QueueUrl=url, Entries=some)]
+    deletes += [sqs("DeleteMessage", QueueUrl=url, ReceiptHandle=handle) for handle in handles[5:]]
+    refused = asyncio.create_task(sqs.ask("DeleteMessage", QueueUrl=url, ReceiptHandle="garbage"))
+    answers = await asyncio.gather(*deletes)
+    assert [len(answers[0][kind]) for kind in ("Successful", "Failed")] == [5, 1]
+    assert (await refused).status == 404
+    assert await sqs.counts(url) == (0, 0, 0)
+
+
+async def test_fifo_sends_keep_their_ids_and_numbers(sqs: Sqs) -> None:
+    """FIFO sends that come together have each their own SequenceNumber; a repeated one has the original's."""
+    url = await sqs.create("q.fifo", FifoQueue="true")
+    await sqs("SendMessage", QueueUrl=url, MessageBody="x", MessageGroupId="g", MessageDeduplicationId="x")
+    given = [str(i // 2) for i in range(20)]
+    answers = await asyncio.gather(
+        *(
+            sqs("SendMessage", QueueUrl=url, MessageBody=body, MessageGroupId=body, MessageDeduplicationId=body)
+            for body in given
+        )
+    )
+    ids: dict[str, set[tuple[str, str]]] = {}
+    for body, answer in zip(given, answers, strict=True):
+        ids.setdefault(body, set()).add((answer["MessageId"], answer["SequenceNumber"]))
+    assert {len(found) for found in ids.values()} == {1}
+    assert len({number for found in ids.values() for _, number in found}) == 10
+
+
+async def test_receives_of_a_group_stay_apart(sqs: Sqs) -> None:
+    """Receives of a FIFO queue that come together never share the messages of a group."""
+    url = await sqs.create("q.fifo", FifoQueue="true", ContentBasedDeduplication="true")
+    for i in range(10):
+        await sqs("SendMessage", QueueUrl=url, MessageBody=str(i), MessageGroupId="g")
+    taken = await asyncio.gather(*(sqs.receive(url, VisibilityTimeout=60) for _ in range(10)))
+    assert [message["Body"] for messages in taken for message in messages] == ["0"]
+    assert not can_join("quest_receive", grouped=True)
+
+
+async def test_long_polls_that_come_together(sqs: Sqs, url: str) -> None:
+    """Of receives that wait together and find too little, each of the others waits on, and gets what comes later."""
+    await sqs("SendMessage", QueueUrl=url, MessageBody="0")
+    polls = [asyncio.create_task(sqs.receive(url, WaitTimeSeconds=20, MaxNumberOfMessages=10)) for _ in range(10)]
+    await asyncio.wait(polls, return_when=asyncio.FIRST_COMPLETED)
+    for i in range(1, 10):
+        await sqs("SendMessage", QueueUrl=url, MessageBody=str(i))
+        await asyncio.wait([poll for poll in polls if not poll.done()], return_when=asyncio.FIRST_COMPLETED)
+    received = await asyncio.wait_for(asyncio.gather(*polls), 3)
+    assert sorted(message["Body"] for messages in received for message in messages) == [str(i) for i in range(10)]
+
+
+async def test_an_error_is_everybodys(sqs: Sqs, url: str, redis_server: RedisServer) -> None:
+    """What makes the call fail is told to each of those whose call it was; the next is none the worse."""
+    with redis_server.client() as client:
+        client.delete("quest:{q}")
+    replies = await asyncio.gather(*(sqs.ask("SendMessage", QueueUrl=url, MessageBody="x") for _ in range(10)))
+    assert {reply.error[2] for reply in replies} == {"QueueDoesNotExist"}
+    assert (await sqs.ask("CreateQueue", QueueName="q")).status == 200
+    assert (await sqs.ask("SendMessage", QueueUrl=url, MessageBody="x")).status == 200
+
+
+async def test_a_change_of_the_queue_is_everybodys(redis_server: RedisServer) -> None:
+    """When another questd has changed the queue, all that came together look again."""
+    async with serving(redis_server.url) as one, serving(redis_server.url) as other:
+        url = await one.create()
+        await one("SendMessage", QueueUrl=url, MessageBody="x" * 1024)
+        await other.set(url, MaximumMessageSize="1024")
+        sizes = [1024, 1025] * 5
+        replies = await asyncio.gather(
+            *(one.ask("SendMessage", QueueUrl=url, MessageBody="x" * size) for size in sizes)
+        )
+        assert [reply.status for reply in replies] == [200, 400] * 5
+
+
+async def test_a_client_that_goes_takes_nothing_from_the_others(sqs: Sqs, url: str) -> None:
+    """A receive whose client hangs up gives its message back, and the others of its call keep theirs."""
+    entries = [{"Id": str(i), "MessageBody": str(i)} for i in range(10)]
+    await sqs("SendMessageBatch", QueueUrl=url, Entries=entries)
+    polls = [asyncio.create_task(sqs.receive(url, VisibilityTimeout=60)) for _ in range(10)]
+    await asyncio.sleep(0)
+    for poll in polls[::2]:
+        poll.cancel()
+    await asyncio.wait(polls)
+    kept = [message["Body"] for poll in polls[1::2] for message in poll.result()]
+    assert len(set(kept)) == len(kept) == 5
+    found: list[str] = []
+    async with asyncio.timeout(5):
+        while len(found) < 5:
+            found += [message["Body"] for message in await sqs.receive(url, MaxNumberOfMessages=10, WaitTimeSeconds=1)]
+    assert sorted(kept + found) == [str(i) for i in range(10)]
+
+
+def _receive(most: int, wait_ms: int = 0, not_after: int = 5) -> tuple[Any, ...]:
+    return b"v", most, 30, not_after, 120_000, "", "p1", wait_ms, 0, 1
+
+
+@pytest.mark.parametrize(
+    ("wanted", "there", "expected"),
+    [
+        ([1, 1, 1], 3, [[0], [1], [2]]),
+        ([1, 1, 1], 2, [[0], [1], []]),
+        ([10, 1, 10], 5, [[0, 1], [2], [3, 4]]),
+        ([10, 10], 0, [[], []]),
+        ([2, 1], 3, [[0, 1], [2]]),
+    ],
+)
+def test_messages_are_dealt_out(wanted: list[int], there: int, expected: list[list[int]]) -> None:
+    """One for each in turn, in order, nobody more than he asked for; time and `more` for all."""
+    given = [_receive(most) for most in wanted]
+    reply = [1_000, 1, *(part for i in range(there) for part in (f"handle{i}", i, 1, 1))]
+    dealt = KINDS["quest_receive"].split(reply, given)
+    assert [part[:2] for part in dealt] == [[1_000, 1]] * len(wanted)
+    assert [part[3::4] for part in dealt] == expected
+
+
+def test_receives_together_wait_as_the_most_patient() -> None:
+    """A receive for many wants as much as all of them, and waits for as long as the last of them."""
+    merged = KINDS["quest_receive"].merge([_receive(1), _receive(10, 500), _receive(2, 20_000)])
+    assert merged == (b"v", 13, 30, 5, 120_000, "", "p1", 20_000, 0, 3)
+
+
+def test_no_call_is_too_heavy() -> None:
+    """Large messages count for what they are: sends of 64 KiB go alone."""
+    weight = KINDS["quest_send"].weight
+    assert weight((b"v", b"id", "", b"", b"x" * 100, "", b"")) == 1
+    assert weight((b"v", b"id", "", b"", b"x" * 65_536, "", b"")) == 65
+    assert weight((b"v", *(b"id", "", b"", b"x" * 2048, "", b"") * 10)) == 30
+
+
+def test_errors_can_be_told_many_times() -> None:
+    """Every error that Redis may name can be made again out of its values."""
+    error = errors.QueueNameExists("DelaySeconds")
+    assert type(error)(*error.values).message == error.message
