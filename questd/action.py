@@ -35,6 +35,9 @@ HOST = re.compile(r"[A-Za-z0-9_.:\[\]-]+")
 URLS_LIMIT = 4096
 """Queue URLs whose queues a process knows: most requests come with the same few."""
 
+URL_LENGTH = 1024
+"""Characters of a queue's URL at most: a longer one is no queue's, and would only fill the memory."""
+
 FACTS_LIMIT = 100_000
 """Queues that a process knows by heart; more are forgotten together, and learnt again."""
 
@@ -234,6 +237,8 @@ def _queue_name(url: object, info: ValidationInfo) -> str:
     """Return the queue that a QueueUrl names: a URL on any host, or a bare name (contract 1.4)."""
     if not isinstance(url, str):
         return url  # type: ignore[return-value]  # the type check comes next
+    if len(url) > URL_LENGTH:
+        raise errors.QueueDoesNotExist
     return _queue_at(url, info.context or NOWHERE)
 
 
@@ -325,7 +330,7 @@ def _meaning(detail: ErrorDetails) -> errors.SQSError:
 
 
 PRECEDENCE = (errors.SerializationException, errors.QueueDoesNotExist, errors.MissingRequiredParameterException)
-"""A request is read, then its queue is looked for, then what it needs, and only then what it says."""
+"""A request is read, then it must name a queue, then have what it needs, and only then is what it says looked at."""
 
 
 def _precedence(error: errors.SQSError) -> int:

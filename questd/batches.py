@@ -154,8 +154,10 @@ class SendMessageBatch(BatchAction):
     def _check_size(self, most: int) -> None:
         """Raise BatchTooLong: all entries count, and the queue's own limit does not (contract 8.3)."""
         size = sum(entry.size for entry in self._right)
-        if self._failed:
-            size += sum(Content.model_validate(entry).size for entry in self.Entries if entry["Id"] in self._failed)
+        for entry in self.Entries:
+            if entry["Id"] in self._failed:
+                given = {name: value for name, value in entry.items() if value is not None}
+                size += Content.model_validate(given).size
         if size > most:
             raise errors.BatchTooLong(most, size)
 

@@ -506,7 +506,7 @@ class RequestEntityTooLargeException(FrameworkError, code="RequestEntityTooLarge
 
 
 class SerializationException(FrameworkError, code="MalformedInput"):
-    """The body is not the JSON object that this action takes."""
+    """The request is not one that this action can read."""
 
 
 class UnconvertibleValue(SerializationException):

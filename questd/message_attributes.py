@@ -8,7 +8,7 @@ import binascii
 import hashlib
 import re
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
@@ -121,9 +121,14 @@ def _check_text(kind: str, name: str, prefix: str, text: str) -> None:
         raise errors.AttributeNotANumber(kind, name)
 
 
-def _user(values: Values) -> Values:
-    if len(values) > COUNT_LIMIT:
+def _few(values: object) -> object:
+    """Refuse too many before each is looked at: a client may send half a million."""
+    if isinstance(values, dict) and len(values) > COUNT_LIMIT:
         raise errors.TooManyMessageAttributes(len(values))
+    return values
+
+
+def _user(values: Values) -> Values:
     for name, value in values.items():
         _check_name("user", name)
         _check_value("user", name, value)
@@ -140,8 +145,8 @@ def _system(values: Values) -> Values:
     return values
 
 
-UserAttributes = Annotated[Values, AfterValidator(_user)]
-SystemAttributes = Annotated[Values, AfterValidator(_system)]
+UserAttributes = Annotated[Values, BeforeValidator(_few), AfterValidator(_user)]
+SystemAttributes = Annotated[Values, BeforeValidator(_few), AfterValidator(_system)]
 
 
 def size(values: Values) -> int:
@@ -186,10 +191,13 @@ def unpack(packed: str) -> Values:
     return {name: MessageAttributeValue.model_validate(value) for name, value in from_json(packed).items()}
 
 
-def selected(values: Mapping[str, MessageAttributeValue], names: Iterable[str]) -> Values:
+def selected(values: Mapping[str, MessageAttributeValue], wanted: frozenset[str]) -> Values:
     """Return the values asked for: by name, `All`, `.*` or `*`, or a prefix before `.*` (contract 4.5)."""
-    wanted = set(names)
     if wanted & {"All", ".*", "*"}:
         return dict(values)
-    prefixes = tuple(name.removesuffix(".*") for name in wanted if name.endswith(".*"))
-    return {name: value for name, value in values.items() if name in wanted or (prefixes and name.startswith(prefixes))}
+    return {name: value for name, value in values.items() if name in wanted or _has_prefix(name, wanted)}
+
+
+def _has_prefix(name: str, wanted: frozenset[str]) -> bool:
+    """Say whether a prefix of a name is wanted. However many are, a name has few."""
+    return any(f"{name[:length]}.*" in wanted for length in range(1, len(name) + 1))

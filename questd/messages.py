@@ -181,12 +181,11 @@ def sent(message_id: bytes, reply: list[Any], place: int = 0) -> tuple[bytes, in
 
 
 def _readable(body: bytes) -> tuple[bytes, str]:
-    """Return a body and its text; what a Redis client sent may be no UTF-8, and the digest must fit what is shown."""
-    try:
-        return body, body.decode()
-    except UnicodeDecodeError:
-        text = body.decode(errors="replace")
-        return text.encode(), text
+    """Return a body and its text. What a Redis client sent may be no text of SQS; the digest must fit what is shown."""
+    text = body.decode(errors="replace")
+    if not text.isprintable():
+        text = message_attributes.FORBIDDEN.sub("\ufffd", text)
+    return (text.encode(), text) if "\ufffd" in text else (body, text)
 
 
 def _md5(body: bytes) -> str:
@@ -224,6 +223,11 @@ class ReceiveMessage(QueueAction):
     MessageSystemAttributeNames: KnownNames | None = None
     MessageAttributeNames: Strings | None = None
     ReceiveRequestAttemptId: AttemptId | None = None
+
+    @cached_property
+    def wanted(self) -> frozenset[str]:
+        """The user attributes asked for, each once."""
+        return frozenset(self.MessageAttributeNames or ())
 
     async def __call__(self, questd: Questd, request: Request) -> dict[str, Any]:
         """Ask once, or wait for messages; what nobody can be given goes back."""
@@ -300,8 +304,8 @@ class ReceiveMessage(QueueAction):
             shown = {name: value for name, value in attributes.items() if "All" in names or name in names}
             if shown:
                 message["Attributes"] = shown
-        if self.MessageAttributeNames and "MessageAttributes" in head:
-            message |= _user_attributes(head["MessageAttributes"], self.MessageAttributeNames)
+        if self.wanted and "MessageAttributes" in head:
+            message |= _user_attributes(head["MessageAttributes"], self.wanted)
         return message
 
 
@@ -319,9 +323,9 @@ def _system_attributes(questd: Questd, head: dict[str, Any], sent_ms: int, count
     return attributes
 
 
-def _user_attributes(packed: str, names: list[str]) -> dict[str, Any]:
+def _user_attributes(packed: str, wanted: frozenset[str]) -> dict[str, Any]:
     """Return the attributes asked for, and the digest over just these (contract 4.2)."""
-    chosen = message_attributes.selected(message_attributes.unpack(packed), names)
+    chosen = message_attributes.selected(message_attributes.unpack(packed), wanted)
     if not chosen:
         return {}
     return {

@@ -16,6 +16,7 @@ from questd import errors
 from questd.action import ARN_PARTS, FIFO, Action, Integer, Questd, QueueAction, Request
 from questd.identifiers import as_text, new_id
 from questd.library import key_of
+from questd.namespaces import bare
 from questd.queues import PAGE, PageSize, after, token_of
 
 RATE = 500
@@ -66,18 +67,21 @@ def _at_most(high: int) -> AfterValidator:
 Arn = Annotated[str, AfterValidator(_arn)]
 
 
-def _queue_of(questd: Questd, arn: str, member: str) -> str:
-    """Return the queue that an ARN names, if it can be one here."""
+def _queue_of(questd: Questd, request: Request, arn: str, member: str) -> str:
+    """Return the queue that an ARN names, if it can be one of the region and account that ask."""
     name = questd.name_of(arn)
-    if name is None:
+    if name is None or name != request.namespace.name(bare(name)):
         raise errors.ArnDoesNotExist(member)
     return name
 
 
-async def _call(questd: Questd, function: str, arn: str, *arguments: str | int, repeat: bool = False) -> Any:  # noqa: ANN401
+async def _call(
+    questd: Questd, request: Request, function: str, arn: str, *arguments: str | int, repeat: bool = False
+) -> Any:  # noqa: ANN401  # each function documents its reply
     """Call a function on the queue that a SourceArn names."""
+    name = _queue_of(questd, request, arn, "SourceArn")
     try:
-        return await questd.call(function, _queue_of(questd, arn, "SourceArn"), *arguments, repeat=repeat)
+        return await questd.call(function, name, *arguments, repeat=repeat)
     except errors.QueueDoesNotExist as error:
         raise errors.ArnDoesNotExist("SourceArn") from error
 
@@ -93,25 +97,25 @@ class StartMessageMoveTask(Action):
     DestinationArn: Arn | None = None
     MaxNumberOfMessagesPerSecond: Annotated[Integer, _at_most(RATE)] | None = None
 
-    async def __call__(self, questd: Questd, _request: Request) -> dict[str, Any]:
+    async def __call__(self, questd: Questd, request: Request) -> dict[str, Any]:
         """Check both queues, and start the task."""
         if self.SourceArn == self.DestinationArn:
             raise errors.MoveToItself
-        source = _queue_of(questd, self.SourceArn, "SourceArn")
-        await _call(questd, "quest_facts", self.SourceArn, repeat=True)
-        destination = await self._destination(questd)
+        source = _queue_of(questd, request, self.SourceArn, "SourceArn")
+        await _call(questd, request, "quest_facts", self.SourceArn, repeat=True)
+        destination = await self._destination(questd, request)
         if not await _sources(questd, source):
             raise errors.NotADeadLetterQueue
         task_id = as_text(new_id())
         rate = self.MaxNumberOfMessagesPerSecond or 0
-        await _call(questd, "quest_start_move", self.SourceArn, task_id, destination, rate)
+        await _call(questd, request, "quest_start_move", self.SourceArn, task_id, destination, rate)
         return {"TaskHandle": _handle(task_id, self.SourceArn)}
 
-    async def _destination(self, questd: Questd) -> str:
+    async def _destination(self, questd: Questd, request: Request) -> str:
         """Return the destination's name, '' for none."""
         if not self.DestinationArn:
             return ""
-        name = _queue_of(questd, self.DestinationArn, "DestinationArn")
+        name = _queue_of(questd, request, self.DestinationArn, "DestinationArn")
         try:
             await questd.call("quest_facts", name, repeat=True)
         except errors.QueueDoesNotExist as error:
@@ -127,9 +131,9 @@ class ListMessageMoveTasks(Action):
     SourceArn: Arn
     MaxResults: Annotated[Integer, _at_most(RESULTS)] | None = None
 
-    async def __call__(self, questd: Questd, _request: Request) -> dict[str, Any]:
+    async def __call__(self, questd: Questd, request: Request) -> dict[str, Any]:
         """Return them, newest first; one unless more are asked for."""
-        packed = await _call(questd, "quest_tasks", self.SourceArn, repeat=True)
+        packed = await _call(questd, request, "quest_tasks", self.SourceArn, repeat=True)
         results = [self._shown(questd, msgpack.unpackb(task)) for task in packed[: self.MaxResults or 1]]
         return {"Results": results} if results else {}
 
@@ -156,12 +160,12 @@ class CancelMessageMoveTask(Action):
 
     TaskHandle: str
 
-    async def __call__(self, questd: Questd, _request: Request) -> dict[str, Any]:
+    async def __call__(self, questd: Questd, request: Request) -> dict[str, Any]:
         """End it and return how many messages it moved."""
         try:
             task = from_json(base64.b64decode(self.TaskHandle, validate=True))
             task_id, arn = str(task["taskId"]), str(task["sourceArn"])
         except (binascii.Error, ValueError, TypeError, KeyError) as error:
             raise errors.InvalidTaskHandle from error
-        moved = await _call(questd, "quest_cancel_move", arn, task_id)
+        moved = await _call(questd, request, "quest_cancel_move", arn, task_id)
         return {"ApproximateNumberOfMessagesMoved": moved}

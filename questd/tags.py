@@ -80,9 +80,10 @@ class UntagQueue(QueueAction):
 
     async def __call__(self, questd: Questd, _request: Request) -> None:
         """Forget them."""
+        gone = frozenset(self.TagKeys)
 
         def fields(facts: Facts) -> Tags:
-            kept = {key: value for key, value in read(facts.tags).items() if key not in self.TagKeys}
+            kept = {key: value for key, value in read(facts.tags).items() if key not in gone}
             return {"tags": stored(kept)}
 
         await questd.change(self.QueueUrl, fields)

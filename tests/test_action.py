@@ -64,7 +64,9 @@ def test_what_names_a_queue(url: str) -> None:
     assert QueueAction.model_validate({"QueueUrl": url}).QueueUrl == "q"
 
 
-@pytest.mark.parametrize("url", ["", "/", "a b", "q}", "{q", "q\n", "q\0", "x" * 81, "http://x/q?y", "ä", "q/"])
+@pytest.mark.parametrize(
+    "url", ["", "/", "a b", "q}", "{q", "q\n", "q\0", "x" * 81, "http://x/q?y", "ä", "q/", f"{'x' * 1024}/q"]
+)
 def test_what_names_none(url: str) -> None:
     """What cannot be a name is a queue that does not exist, and never gets near a key."""
     with pytest.raises(errors.QueueDoesNotExist):

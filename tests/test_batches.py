@@ -212,3 +212,13 @@ async def test_every_entry_counts_towards_the_limit(redis_server: RedisServer) -
         reply = await sqs.ask("SendMessageBatch", QueueUrl=url, Entries=given)
         assert reply.error[1] == "AWS.SimpleQueueService.BatchRequestTooLong"
         assert reply.error[3] == "Batch requests cannot be longer than 2048 bytes. You have sent 2055 bytes."
+
+
+async def test_a_member_that_is_null_is_absent(sqs: Sqs) -> None:
+    """An entry whose body is null has none, and fails alone."""
+    url = await sqs.create()
+    given = entries(2)
+    given[0] |= {"MessageBody": None, "MessageAttributes": None}
+    reply = await sqs("SendMessageBatch", QueueUrl=url, Entries=given)
+    assert [entry["Id"] for entry in reply["Successful"]] == ["id_1"]
+    assert [(entry["Id"], entry["Code"]) for entry in reply["Failed"]] == [("id_0", "MissingParameter")]

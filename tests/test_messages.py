@@ -384,6 +384,19 @@ async def test_a_body_that_is_no_utf8_is_shown_with_a_digest_that_fits(sqs: Sqs,
     assert message["MD5OfBody"] == hashlib.md5("\ufffd".encode()).hexdigest()
 
 
+async def test_control_characters_of_a_redis_client(sqs: Sqs, redis_server: RedisServer) -> None:
+    """A character that SQS has not is shown as U+FFFD in both protocols, with a digest that fits."""
+    await sqs.create()
+    with redis_server.client() as client:
+        client.execute_command("FCALL", "sendMessage", 1, "q", "a\x01\tb")
+    digest = hashlib.md5("a\ufffd\tb".encode()).hexdigest()
+    [message] = await sqs.receive("q", VisibilityTimeout=0)
+    assert (message["Body"], message["MD5OfBody"]) == ("a\ufffd\tb", digest)
+    async with sqs.session.get(f"{sqs.url}/000000000000/q?Action=ReceiveMessage") as response:
+        text = await response.text()
+    assert f"<MD5OfBody>{digest}</MD5OfBody><Body>a\ufffd\tb</Body>" in text
+
+
 async def test_many_concurrent_messages_are_each_received_once(sqs: Sqs) -> None:
     """Concurrent senders and receivers lose nothing and share nothing."""
     url = await sqs.create()

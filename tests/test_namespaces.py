@@ -168,3 +168,27 @@ async def test_an_owner_that_is_no_account(redis_server: RedisServer) -> None:
         await sqs.create()
         reply = await sqs.ask("GetQueueUrl", QueueName="q", QueueOwnerAWSAccountId="me")
         assert reply.error[2] == "QueueDoesNotExist"
+
+
+async def test_move_tasks_are_their_namespaces(redis_server: RedisServer) -> None:
+    """Neither another region's nor another account's request starts, lists or cancels a move task."""
+    arn = "arn:aws:sqs:eu-west-1:000000000000"
+    policy = json.dumps({"deadLetterTargetArn": f"{arn}:dead", "maxReceiveCount": 1})
+    async with serving(redis_server.url, multi_region=True) as sqs:
+        await sqs.create("q")
+        await _ask(sqs, "eu-west-1", "AKID", "CreateQueue", QueueName="dead")
+        await _ask(sqs, "eu-west-1", "AKID", "CreateQueue", QueueName="q", Attributes={"RedrivePolicy": policy})
+        source = {"SourceArn": f"{arn}:dead"}
+        here = "arn:aws:sqs:us-east-1:000000000000:q"
+        reply = await _ask(sqs, "eu-west-1", "AKID", "StartMessageMoveTask", **source, DestinationArn=here)
+        assert reply.error[3] == "The resource that you specified for the DestinationArn parameter doesn't exist."
+        rate = {"MaxNumberOfMessagesPerSecond": 1}
+        task = (await _ask(sqs, "eu-west-1", "AKID", "StartMessageMoveTask", **source, **rate)).json
+        for region, account in (("us-east-1", "AKID"), ("eu-west-1", "111122223333")):
+            for action, given in (
+                ("StartMessageMoveTask", source),
+                ("ListMessageMoveTasks", source),
+                ("CancelMessageMoveTask", task),
+            ):
+                assert (await _ask(sqs, region, account, action, **given)).status == 404
+        assert (await _ask(sqs, "eu-west-1", "AKID", "ListMessageMoveTasks", **source)).status == 200
