@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 
 from questd import library, settings, workers
 from questd.embedded import StartFailed
+from questd.pipeline import RedisUnavailable
 from questd.settings import BadSetting, Settings, hidden
 
 LOCAL_REDIS = "redis://127.0.0.1:6379"
@@ -97,7 +98,7 @@ def _on_redis(read: Settings, act: Callable[[str], Coroutine[Any, Any, None]], d
     url = read.redis_url or LOCAL_REDIS
     try:
         asyncio.run(act(url))
-    except (library.LibraryRefused, RedisError) as error:
+    except (library.LibraryRefused, RedisUnavailable, RedisError) as error:
         raise StartFailed(workers.explained(error, url)) from None
     sys.stdout.write(f"questd: {done} {hidden(url)}\n")
 

@@ -8,18 +8,14 @@ import asyncio
 import contextlib
 import heapq
 import logging
-from typing import Any
 
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
-
-from questd import errors
+from questd import errors, registry
 from questd.cancellation import cancellable
 from questd.library import Library, key_of
+from questd.primaries import Primary
 
 log = logging.getLogger(__name__)
 
-LEASE = "quest:lease"
 LEASE_MS = 3000
 RENEW_SECONDS = 1.0
 """Three tries before the lease runs out; another process takes over at most four seconds after the holder is gone."""
@@ -39,10 +35,10 @@ DURABLE_SECONDS = 2.0
 class Background:
     """The background task of one process; it works while the process has the lease."""
 
-    def __init__(self, process: str, library: Library, client: Redis, dead_letter_after_ms: int | str) -> None:
+    def __init__(self, process: str, library: Library, primary: Primary, dead_letter_after_ms: int | str) -> None:
         self._process = process
         self._library = library
-        self._client = client
+        self._primary = primary
         self._dead_letter_after_ms = dead_letter_after_ms
         self._due: dict[str, float] = {}
         self._heap: list[tuple[float, str]] = []
@@ -67,7 +63,7 @@ class Background:
 
     async def _lease(self, lease_ms: int) -> bool:
         try:
-            return bool(await self._library.call("quest_lease", LEASE, self._process, lease_ms))
+            return bool(await self._library.call("quest_lease", self._primary.lease, self._process, lease_ms))
         except errors.SQSError:
             return False
 
@@ -76,38 +72,20 @@ class Background:
         self._due.clear()
         self._heap.clear()
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(cancellable(self._listen()))
+            tasks.create_task(cancellable(self._primary.hear("quest:alarm", self._take)))
             tasks.create_task(self._tick_what_is_due())
 
-    async def _listen(self) -> None:
-        """Take alarms from Redis. A subscription made anew reads all of them: some may have been missed."""
-        while True:
-            try:
-                async with self._client.pubsub() as subscription:
-                    await subscription.subscribe("quest:alarm")
-                    async for message in subscription.listen():
-                        await self._take(message)
-            except (RedisError, OSError, errors.SQSError) as error:
-                log.warning("the background task: Redis went away (%s)", error)
-                await asyncio.sleep(RETRY_SECONDS)
-
-    async def _take(self, message: dict[str, Any]) -> None:
-        """Take an alarm, `<ms until then> <queue>`; the queue `*` asks to read them all."""
-        if message["type"] == "subscribe":
+    async def _take(self, published: bytes | None) -> None:
+        """Take an alarm, `<ms until then> <queue>`; the queue `*` asks to read them all, as a gap (None) does."""
+        delay_ms, _, queue = (published or b"0 *").decode(errors="replace").partition(" ")
+        if queue == "*":
             await self._read_all()
-        elif message["type"] == "message":
-            delay_ms, _, queue = message["data"].decode(errors="replace").partition(" ")
-            if queue == "*":
-                await self._read_all()
-            elif delay_ms.isdecimal():
-                self._note(queue, int(delay_ms))
+        elif delay_ms.isdecimal() and self._primary.has(queue):
+            self._note(queue, int(delay_ms))
 
     async def _read_all(self) -> None:
-        names = [
-            *await self._library.execute("ZRANGE", "quest:queues", 0, -1),
-            *await self._library.execute("ZRANGE", "quest:remains", 0, -1),
-        ]
-        keys = [key_of(name.decode()) for name in names]
+        names = await registry.names(self._library)
+        keys = [key for name in names if self._primary.has(key := key_of(name))]
         for start in range(0, len(keys), READ_TOGETHER):
             some = keys[start : start + READ_TOGETHER]
             alarms = await asyncio.gather(*(self._library.call("quest_alarm", key, repeat=True) for key in some))

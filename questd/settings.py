@@ -79,7 +79,9 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", min_length=1, description="address to listen on")
     port: int = Field(9324, ge=0, le=65535, description="TCP port to listen on; 0 takes any free one")
     redis_url: Annotated[str, AfterValidator(_redis_url)] | None = Field(
-        None, repr=False, description="URL of the Redis to use: redis://, rediss:// or unix://, redis+cluster:// or redis+sentinel://"
+        None,
+        repr=False,
+        description="URL of the Redis to use: redis://, rediss:// or unix://, redis+cluster:// or redis+sentinel://",
     )
     workers: int = Field(
         default_factory=cores, ge=1, description="processes that answer requests, at least 1; one per core by default"

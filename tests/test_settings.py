@@ -133,7 +133,9 @@ def test_redis_urls(url: str) -> None:
 def test_passwords_are_hidden() -> None:
     """User and password of a URL, and passwords in its query, are hidden; the rest stays readable."""
     assert hidden("no redis://u:p@s@host:1/2?password=x&db=1!") == "no redis://***@host:1/2?password=***&db=1!"
-    assert hidden("redis+sentinel://u:p@a,b/m?sentinel_password=x") == "redis+sentinel://***@a,b/m?sentinel_password=***"
+    assert (
+        hidden("redis+sentinel://u:p@a,b/m?sentinel_password=x") == "redis+sentinel://***@a,b/m?sentinel_password=***"
+    )
     assert hidden("unix:///run/a.sock") == "unix:///run/a.sock"
 
 
