@@ -40,6 +40,11 @@ def key_of(queue: str) -> str:
     return f"quest:{{{queue}}}"
 
 
+def name_of(key: str) -> str:
+    """Return the name of the queue with this key."""
+    return key[len("quest:{") : -1]
+
+
 def source(*, test_mode: bool) -> str:
     """Return the library's Lua source; `test_mode` adds a clock that tests can move."""
     folder = files("questd") / "lua"
