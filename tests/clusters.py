@@ -1,8 +1,9 @@
 """A real Redis Cluster of a test's own: primaries that share the slots, and a replica of each when it is to fail over."""
 
+import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,13 @@ def until(true: Callable[[], bool], seconds: float = 15) -> None:
     while not true():
         assert time.monotonic() < deadline, "it does not come true"
         time.sleep(0.01)
+
+
+async def until_so(condition: Callable[[], Awaitable[Any]], seconds: float = 5) -> None:
+    """Return when a condition holds; fail when it does not in time."""
+    async with asyncio.timeout(seconds):
+        while not await condition():
+            await asyncio.sleep(0.005)
 
 
 @dataclass
