@@ -6,6 +6,7 @@ The slots are asked of any node, again after a MOVED, after a lost connection, a
 import asyncio
 import contextlib
 import logging
+import re
 from functools import partial
 from typing import Any
 
@@ -30,7 +31,7 @@ SUSPECT_SECONDS = 0.1
 TRY_AGAIN_SECONDS = 0.02
 """Before a call is repeated that came to a slot on its way from one node to another."""
 
-HALF_MOVED = "non local key"
+HALF_MOVED = re.compile("non local key|during rehashing of the slot")
 """In what Redis says of a function that found some of its keys moved; its first command asks for all (quest.lua)."""
 
 Slots = dict[tuple[str, Node], set[int]]
@@ -92,7 +93,7 @@ class Cluster(Primaries):
             return self.call
         if isinstance(error, AskError):
             return partial(_asking, await self._pipeline_at(Node(*error.node_addr)))
-        if isinstance(error, TryAgainError) or HALF_MOVED in str(error):
+        if isinstance(error, TryAgainError) or HALF_MOVED.search(str(error)):
             await asyncio.sleep(TRY_AGAIN_SECONDS)
             return self.call
         if isinstance(error, ClusterDownError):

@@ -84,6 +84,17 @@ class ClusterServers:
         """Return a name for a queue in the slots of a primary."""
         return next(name for i in range(1000) if self.at(name := f"{start}{i}") is self.primaries[place])
 
+    def move(self, slot: int, source: Node, target: Node, between: Callable[[], None] = lambda: None) -> None:
+        """Move a slot key by key, with `between` in every half-moved state."""
+        target.run("CLUSTER SETSLOT", slot, "IMPORTING", source.id)
+        source.run("CLUSTER SETSLOT", slot, "MIGRATING", target.id)
+        between()
+        while keys := source.run("CLUSTER GETKEYSINSLOT", slot, 1):
+            source.run("MIGRATE", "127.0.0.1", target.server.port, "", 0, 5000, "KEYS", *keys)
+            between()
+        for node in (target, source):
+            node.run("CLUSTER SETSLOT", slot, "NODE", target.id)
+
     def empty(self) -> None:
         """Forget all keys."""
         for node in self.primaries:

@@ -1,10 +1,12 @@
 """questd on a real Redis Cluster of three primaries: queues in different slots, slots that move, primaries that die."""
 
 import asyncio
+import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
+from redis.crc import key_slot
 
 from questd import library
 from tests.client import Sqs, serving
@@ -95,3 +97,55 @@ async def test_every_primary_has_its_lease(sqs: Sqs, servers: ClusterServers) ->
     await sqs.stop()
     await library.unload(servers.url, force=False)
     assert [node.client.function_list() for node in servers.primaries] == [[], [], []]
+
+
+@contextlib.contextmanager
+def moving(servers: ClusterServers, name: str) -> Iterator[Callable[[], None]]:
+    """Give what moves a queue of the first primary to the second; afterwards its slot is back."""
+    first, second, _ = servers.primaries
+    slot = key_slot(f"quest:{{{name}}}".encode())
+    yield lambda: servers.move(slot, first, second, lambda: time.sleep(0.02))
+    servers.move(slot, second, first)
+
+
+async def test_a_queue_that_moves_under_load(sqs: Sqs, servers: ClusterServers) -> None:
+    """While its slot moves to another primary a queue answers every request, a little later, and loses nothing."""
+    name = servers.name_at(0)
+    await sqs.create(name)
+    bodies = [str(number) for number in range(400)]
+    with moving(servers, name) as move:
+        received: list[str] = []
+        consumers = [asyncio.create_task(drain(sqs, name, received, len(bodies))) for _ in range(3)]
+        moved = asyncio.create_task(asyncio.to_thread(move))
+        for body in bodies:
+            await sqs("SendMessage", QueueUrl=name, MessageBody=body)
+        await moved
+        await asyncio.gather(*consumers)
+        assert sorted(received) == sorted(bodies)
+        assert servers.primaries[1].client.exists(f"quest:{{{name}}}")
+
+
+async def drain(sqs: Sqs, name: str, received: list[str], expected: int) -> None:
+    """Receive and delete until so many messages have been received by all."""
+    while len(received) < expected:
+        for message in await sqs.receive(name, MaxNumberOfMessages=10, WaitTimeSeconds=1):
+            received.append(message["Body"])
+            await sqs("DeleteMessage", QueueUrl=name, ReceiptHandle=message["ReceiptHandle"])
+
+
+async def test_a_long_poll_follows_its_queue(sqs: Sqs, servers: ClusterServers) -> None:
+    """Who waits on a queue that moves is woken by a message on its new primary, and so is the background task."""
+    name = servers.name_at(0)
+    await sqs.create(name)
+    await sqs("SendMessage", QueueUrl=name, MessageBody="later", DelaySeconds=60)
+    with moving(servers, name) as move:
+        polls = [asyncio.create_task(sqs.receive(name, WaitTimeSeconds=20, VisibilityTimeout=600)) for _ in range(2)]
+        while not servers.at(name).client.exists(f"quest:{{{name}}}:waiting"):
+            await asyncio.sleep(0.002)
+        await asyncio.to_thread(move)
+        await sqs("SendMessage", QueueUrl=name, MessageBody="now")
+        done, _ = await asyncio.wait(polls, return_when=asyncio.FIRST_COMPLETED, timeout=3)
+        assert [message["Body"] for poll in done for message in poll.result()] == ["now"]
+        await sqs.advance(60)
+        received = await asyncio.wait_for(asyncio.gather(*polls), 3)
+        assert sorted(message["Body"] for messages in received for message in messages) == ["later", "now"]
