@@ -80,6 +80,11 @@ class ClusterServers:
         """Return the primary that had the slot of a key in the beginning."""
         return self.primaries[key_slot(key.encode()) * len(self.primaries) // SLOTS]
 
+    def replicated(self, place: int) -> bool:
+        """Tell whether all that a primary has done is on its replica."""
+        primary, replica = (each[place].client.info("replication") for each in (self.primaries, self.replicas))
+        return bool(primary["master_repl_offset"] == replica["master_repl_offset"])
+
     def name_at(self, place: int, start: str = "q") -> str:
         """Return a name for a queue in the slots of a primary."""
         return next(name for i in range(1000) if self.at(name := f"{start}{i}") is self.primaries[place])
