@@ -109,6 +109,7 @@ class ClusterServers:
 def _node(stack: contextlib.ExitStack, binary: str, *options: str) -> Node:
     bus = free_port()
     cluster = ("--cluster-enabled", "yes", "--cluster-port", str(bus), "--cluster-node-timeout", str(TIMEOUT_MS))
+    options = ("--repl-diskless-sync-delay", "0", *options)
     server = stack.enter_context(running(binary, *cluster, "--cluster-allow-replica-migration", "no", *options))
     client = stack.enter_context(server.client())
     return Node(server, client, client.execute_command("CLUSTER MYID").decode(), bus)
@@ -133,6 +134,7 @@ def cluster(
             replica.run("CLUSTER REPLICATE", primary.id)
         made = ClusterServers(nodes[:primaries], nodes[primaries:])
         until(lambda: all(each.client.info("replication").get("master_link_status") == "up" for each in made.replicas))
+        made.empty()  # a replica counts for the others once something was replicated
         until(lambda: all(len(shard[2:]) == 1 + replicas for node in nodes for shard in _slots(node)))
         yield made
 
