@@ -165,6 +165,11 @@ class Pipeline:
             self._wake.set()
         return future
 
+    async def leave(self) -> None:
+        """Lose the connection now, for the next one that `find` gives."""
+        with contextlib.suppress(RedisError):
+            await self._connection.disconnect(nowait=True)
+
     async def close(self) -> None:
         """Wait for the calls in flight, at most for the deadline, and disconnect."""
         try:

@@ -36,6 +36,9 @@ SILENCE_SECONDS = 2.0
 Call = Callable[..., asyncio.Future[Any]]
 """Pipeline.call, or what takes its arguments and does more."""
 
+Take = Callable[[bytes | None], Awaitable[None]]
+"""Takes what was published, or None for what may have been missed."""
+
 Execute = Callable[..., Awaitable[Any]]
 """Runs one command on a Redis and gives its reply."""
 
@@ -63,22 +66,30 @@ class Primary:
         async with client_of(self.url) as client:
             yield client
 
-    async def hear(self, channel: str, take: Callable[[bytes | None], Awaitable[None]]) -> None:
-        """Give `take` what is published on a channel, until cancelled.
-
-        It gets None first, and again after every gap in which it may have missed something.
-        """
-        while True:
-            try:
-                async with self.client() as client, client.pubsub() as subscription:
-                    await subscription.subscribe(channel)
-                    await _listen(subscription, take)
-            except (RedisError, OSError, RedisUnavailable, errors.SQSError) as error:
-                log.warning("%s: Redis went away (%s)", channel, error)
-                await asyncio.sleep(AGAIN_SECONDS)
+    async def hear(self, channel: str, take: Take) -> None:
+        """Give `take` what is published on a channel here, until cancelled."""
+        await hear(self.url, channel, take)
 
 
-async def _listen(subscription: PubSub, take: Callable[[bytes | None], Awaitable[None]]) -> None:
+async def hear(url: str, channel: str, take: Take) -> None:
+    """Give `take` what is published on a channel of a server, until cancelled.
+
+    It gets None first, and again after every gap in which it may have missed something.
+    """
+    heard = True
+    while True:
+        try:
+            async with client_of(url) as client, client.pubsub() as subscription:
+                await subscription.subscribe(channel)
+                heard = True
+                await _listen(subscription, take)
+        except (RedisError, OSError, RedisUnavailable, errors.SQSError) as error:
+            log.log(logging.WARNING if heard else logging.DEBUG, "%s: Redis went away (%s)", channel, error)
+            heard = False
+            await asyncio.sleep(AGAIN_SECONDS)
+
+
+async def _listen(subscription: PubSub, take: Take) -> None:
     asked = False
     while True:
         message = await subscription.get_message(timeout=SILENCE_SECONDS)
