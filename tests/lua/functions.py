@@ -31,7 +31,7 @@ READING: dict[str, list[Any]] = {
     "quest_tasks": [],
     "quest_alarm": [],
 }
-OF_THE_LEASE = {"quest_lease", "quest_holder"}
+OF_THE_LEASE = {"quest_lease", "quest_holder", "quest_grants"}
 QUEST = {"sendMessage", "getMessage", "deleteMessage"}
 WITHOUT_QUEUE = {"quest_alarm", "quest_outbox", "quest_ack", "quest_create"}
 """Functions for which a queue that does not exist is no mistake."""
