@@ -15,8 +15,9 @@ from typing import Any, NoReturn
 from pydantic.fields import FieldInfo
 from redis.exceptions import RedisError
 
-from questd import library, settings, workers
+from questd import grants, library, settings, workers
 from questd.embedded import StartFailed
+from questd.pipeline import RedisUnavailable
 from questd.settings import BadSetting, Settings, hidden
 
 LOCAL_REDIS = "redis://127.0.0.1:6379"
@@ -86,7 +87,7 @@ def _load(read: Settings, options: argparse.Namespace) -> None:
     if options.print:
         sys.stdout.write(library.source(test_mode=read.test_mode))
         return
-    _on_redis(read, lambda url: library.load(url, test_mode=read.test_mode), "the library is loaded into")
+    _on_redis(read, lambda url: grants.load(url, test_mode=read.test_mode), "the library is loaded into")
 
 
 def _unload(read: Settings, options: argparse.Namespace) -> None:
@@ -97,7 +98,7 @@ def _on_redis(read: Settings, act: Callable[[str], Coroutine[Any, Any, None]], d
     url = read.redis_url or LOCAL_REDIS
     try:
         asyncio.run(act(url))
-    except (library.LibraryRefused, RedisError) as error:
+    except (library.LibraryRefused, grants.GrantsMissing, RedisUnavailable, RedisError) as error:
         raise StartFailed(workers.explained(error, url)) from None
     sys.stdout.write(f"questd: {done} {hidden(url)}\n")
 

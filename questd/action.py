@@ -110,8 +110,9 @@ class Questd:
     library: Library
     polls: LongPolls
     facts: dict[str, Facts] = field(default_factory=dict)
-    ahead_ms: float | None = None
-    """How far Redis's clock is ahead of this process's monotonic one; None before the first receive."""
+    ahead_ms: dict[str, float] = field(default_factory=dict)
+    """How far Redis's clock is ahead of this process's monotonic one, from the first receive on; by the process's name
+    on each primary, for each has a clock of its own."""
 
     def __post_init__(self) -> None:
         """Gather what comes together."""
@@ -219,13 +220,14 @@ class Questd:
         self.facts.pop(queue, None)
         return await self.facts_of(queue)
 
-    def now_ms(self) -> float | None:
-        """Return Redis's time as far as this process knows it."""
-        return None if self.ahead_ms is None else time.monotonic() * 1000 + self.ahead_ms
+    def now_ms(self, process: str) -> float | None:
+        """Return Redis's time as far as this process knows it, `process` being its name there."""
+        ahead_ms = self.ahead_ms.get(process)
+        return None if ahead_ms is None else time.monotonic() * 1000 + ahead_ms
 
-    def note_time(self, server_ms: int) -> None:
+    def note_time(self, process: str, server_ms: int) -> None:
         """Keep how far Redis's clock is ahead."""
-        self.ahead_ms = server_ms - time.monotonic() * 1000
+        self.ahead_ms[process] = server_ms - time.monotonic() * 1000
 
 
 def flat(fields: Mapping[str, str]) -> list[str]:

@@ -143,7 +143,7 @@ async def _clock(questd: Questd, request: Request) -> Answer:
     try:
         move = MoveClock.model_validate_json(request.body or b"{}")
         arguments = ("advance", round(move.advance * 1000)) if move.advance else ()
-        now_ms = await questd.library.call("quest_clock", "quest:clock", *arguments)
+        now_ms = await questd.library.call_everywhere("quest_clock", *arguments)
     except ValidationError:
         return Answer(400, PLAIN, b'send {"advance": seconds}\n')
     except errors.SQSError as error:

@@ -8,18 +8,16 @@ import asyncio
 import contextlib
 import heapq
 import logging
-from typing import Any
 
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from questd import errors
+from questd import errors, registry, relay
 from questd.cancellation import cancellable
 from questd.library import Library, key_of
+from questd.primaries import Primary
 
 log = logging.getLogger(__name__)
 
-LEASE = "quest:lease"
 LEASE_MS = 3000
 RENEW_SECONDS = 1.0
 """Three tries before the lease runs out; another process takes over at most four seconds after the holder is gone."""
@@ -31,22 +29,19 @@ TOGETHER = 64
 READ_TOGETHER = 500
 """Alarms read at once: far fewer than the pipeline takes, clients use it too."""
 
-RELAY_BATCH = 100
-DURABLE_SECONDS = 2.0
-"""With everysec, what was written is on disk by then: only then the source forgets what the target took."""
-
 
 class Background:
     """The background task of one process; it works while the process has the lease."""
 
-    def __init__(self, process: str, library: Library, client: Redis, dead_letter_after_ms: int | str) -> None:
+    def __init__(self, process: str, library: Library, primary: Primary, dead_letter_after_ms: int | str) -> None:
         self._process = process
         self._library = library
-        self._client = client
+        self._primary = primary
         self._dead_letter_after_ms = dead_letter_after_ms
         self._due: dict[str, float] = {}
         self._heap: list[tuple[float, str]] = []
         self._earlier = asyncio.Event()
+        self._relaying: set[str] = set()
 
     async def run(self) -> None:
         """Take the lease, work, keep it; until cancelled, when the lease is given up."""
@@ -67,7 +62,7 @@ class Background:
 
     async def _lease(self, lease_ms: int) -> bool:
         try:
-            return bool(await self._library.call("quest_lease", LEASE, self._process, lease_ms))
+            return bool(await self._library.call("quest_lease", self._primary.lease, self._process, lease_ms))
         except errors.SQSError:
             return False
 
@@ -75,44 +70,50 @@ class Background:
         """Hear of alarms and tick what is due, until cancelled."""
         self._due.clear()
         self._heap.clear()
+        self._relaying.clear()
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(cancellable(self._listen()))
-            tasks.create_task(self._tick_what_is_due())
+            tasks.create_task(cancellable(self._primary.hear("quest:alarm", self._take)))
+            tasks.create_task(self._tick_what_is_due(tasks))
+            if self._library.primaries.clustered:
+                tasks.create_task(self._follow_cluster())
 
-    async def _listen(self) -> None:
-        """Take alarms from Redis. A subscription made anew reads all of them: some may have been missed."""
-        while True:
-            try:
-                async with self._client.pubsub() as subscription:
-                    await subscription.subscribe("quest:alarm")
-                    async for message in subscription.listen():
-                        await self._take(message)
-            except (RedisError, OSError, errors.SQSError) as error:
-                log.warning("the background task: Redis went away (%s)", error)
-                await asyncio.sleep(RETRY_SECONDS)
+    async def _take(self, published: bytes | None) -> None:
+        """Take an alarm, `<ms until then> <queue>`; the queue `*` asks to read them all, as a gap (None) does.
 
-    async def _take(self, message: dict[str, Any]) -> None:
-        """Take an alarm, `<ms until then> <queue>`; the queue `*` asks to read them all."""
-        if message["type"] == "subscribe":
+        `new <queue>` is of one that a Redis client has made in a Cluster.
+        """
+        delay_ms, _, queue = (published or b"0 *").decode(errors="replace").partition(" ")
+        if queue == "*":
             await self._read_all()
-        elif message["type"] == "message":
-            delay_ms, _, queue = message["data"].decode(errors="replace").partition(" ")
-            if queue == "*":
-                await self._read_all()
-            elif delay_ms.isdecimal():
-                self._note(queue, int(delay_ms))
+        elif not self._primary.has(queue):
+            pass  # another primary's background task hears it too
+        elif delay_ms.isdecimal():
+            self._note(queue, int(delay_ms))
+        elif delay_ms == "new" and registry.QUEUE.fullmatch(queue):
+            await registry.adopt(self._library, queue)
 
     async def _read_all(self) -> None:
-        names = [
-            *await self._library.execute("ZRANGE", "quest:queues", 0, -1),
-            *await self._library.execute("ZRANGE", "quest:remains", 0, -1),
-        ]
-        keys = [key_of(name.decode()) for name in names]
+        queues, remains = await registry.names(self._library)
+        keys = [key for name in (*queues, *remains) if self._primary.has(key := key_of(name))]
         for start in range(0, len(keys), READ_TOGETHER):
             some = keys[start : start + READ_TOGETHER]
             alarms = await asyncio.gather(*(self._library.call("quest_alarm", key, repeat=True) for key in some))
             for key, delay_ms in zip(some, alarms, strict=True):
                 self._note(key, delay_ms)
+
+    async def _follow_cluster(self) -> None:
+        """Find queues that Redis clients have made, and read all alarms again when other slots are here."""
+        changed = asyncio.Event()
+        self._library.primaries.changes.append(changed.set)
+        try:
+            while True:
+                with contextlib.suppress(RedisError, OSError, errors.SQSError):
+                    await registry.discover(self._library, self._primary)
+                    await self._read_all()
+                await changed.wait()
+                changed.clear()
+        finally:
+            self._library.primaries.changes.remove(changed.set)
 
     def _note(self, queue: str, delay_ms: int) -> None:
         """Remember when a queue wants a tick, unless it is to have one earlier; -1 is never."""
@@ -127,11 +128,14 @@ class Background:
         if self._heap[0][1] == queue:
             self._earlier.set()
 
-    async def _tick_what_is_due(self) -> None:
+    async def _tick_what_is_due(self, tasks: asyncio.TaskGroup) -> None:
         while True:
             due = self._take_due()
             if due:
-                await asyncio.gather(*(self._tick(queue) for queue in due))
+                for queue, leaving in zip(due, await asyncio.gather(*(self._tick(each) for each in due)), strict=True):
+                    if leaving and queue not in self._relaying:
+                        self._relaying.add(queue)
+                        tasks.create_task(self._relay(queue))
                 continue
             self._earlier.clear()
             with contextlib.suppress(TimeoutError):
@@ -149,34 +153,27 @@ class Background:
                 due.append(queue)
         return due
 
-    async def _tick(self, queue: str) -> None:
+    async def _tick(self, queue: str) -> int:
+        """Tick a queue; returns how many of its messages wait to leave for another slot."""
         try:
             delay_ms, leaving = await self._library.call("quest_tick", queue, self._dead_letter_after_ms)
         except errors.QueueDoesNotExist:
-            return
+            await registry.forget(self._library, queue)
+            return 0
         except errors.SQSError as error:
             log.warning("the background task: no tick of %s (%s)", queue, error.message)
             delay_ms, leaving = round(RETRY_SECONDS * 1000), 0
         self._note(queue, delay_ms)
-        if leaving:
-            await self._relay(queue)
+        return int(leaving)
 
     async def _relay(self, queue: str) -> None:
-        """Hand on the messages that leave for another slot of a Cluster; forget those that are safe there."""
+        """Hand on the messages that leave for another slot of a Cluster."""
         try:
-            reply = await self._library.call("quest_outbox", queue, RELAY_BATCH, repeat=True)
-            for number, incarnation, target, record in zip(*(reply[i::4] for i in range(4)), strict=True):
-                try:
-                    await self._library.call("quest_arrive", key_of(target.decode()), incarnation, number, record)
-                except errors.QueueDoesNotExist:
-                    await self._library.call("quest_take_back", queue, target)
-                    return
+            await relay.hand_on(self._library, queue)
         except errors.SQSError as error:
-            log.warning("the background task: dead letters of %s wait (%s)", queue, error.message)
-            return
-        if reply:
-            loop = asyncio.get_running_loop()
-            loop.call_later(DURABLE_SECONDS, self._library.send, "quest_ack", queue, reply[-4])
+            log.warning("the background task: what leaves %s waits (%s)", queue, error.message)
+        finally:
+            self._relaying.discard(queue)
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

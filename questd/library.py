@@ -6,29 +6,29 @@ It knows the Lua files and their version, how a call fails and what that means t
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from importlib.resources import files
 from typing import Any
 
-from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from questd import errors
+from questd import errors, topology
 from questd.pipeline import Pipeline, RedisUnavailable
+from questd.primaries import Call, Execute, Primaries, client_of
 
 log = logging.getLogger(__name__)
 
 FILES = (
     *("quest", "longpoll", "groups", "fair", "windows", "visibility", "queues", "redrive", "handles"),
-    *("standard", "fifo", "messages", "tasks", "background", "quest_api"),
+    *("standard", "fifo", "messages", "tasks", "background", "grants", "quest_api"),
 )
 """In this order: a later file uses what an earlier one defined."""
 
 OLDEST_REDIS = 7
 """Functions came with Redis 7.0; every Valkey has them."""
 
-Execute = Callable[..., Awaitable[Any]]
-"""Runs one command on a Redis and gives its reply."""
+AGAIN_SECONDS = 3.0
+"""How long a call is repeated while its queue moves from one server to another."""
 
 
 class LibraryRefused(Exception):
@@ -38,6 +38,11 @@ class LibraryRefused(Exception):
 def key_of(queue: str) -> str:
     """Return the key that a queue's functions get."""
     return f"quest:{{{queue}}}"
+
+
+def name_of(key: str) -> str:
+    """Return the name of the queue with this key."""
+    return key[len("quest:{") : -1]
 
 
 def source(*, test_mode: bool) -> str:
@@ -76,37 +81,42 @@ async def _loaded_version(execute: Execute) -> int:
 
 
 async def load(url: str, *, test_mode: bool) -> None:
-    """Load the library into the Redis at `url`.
+    """Load the library into the Redis at `url`: into every primary of a Cluster.
 
-    Raises LibraryRefused when that Redis is too old or has a newer library, RedisError when it cannot be used.
+    Raises LibraryRefused when that Redis is too old or has a newer library, RedisError or RedisUnavailable when it
+    cannot be used.
     """
-    async with _client(url) as client:
-        server = await client.info("server")
-        if "valkey_version" not in server and int(str(server["redis_version"]).split(".")[0]) < OLDEST_REDIS:
-            raise LibraryRefused(
-                f"this Redis is version {server['redis_version']}, too old for questd: it needs Redis 7 or Valkey"
-            )
-        await load_with(client.execute_command, test_mode=test_mode)
+    for each in await topology.of(url).urls():
+        async with client_of(each) as client:
+            server = await client.info("server")
+            if "valkey_version" not in server and int(str(server["redis_version"]).split(".")[0]) < OLDEST_REDIS:
+                raise LibraryRefused(
+                    f"this Redis is version {server['redis_version']}, too old for questd: it needs Redis 7 or Valkey"
+                )
+            await load_with(client.execute_command, test_mode=test_mode)
 
 
 async def unload(url: str, *, force: bool) -> None:
-    """Take the library, and only this library, out of the Redis at `url`.
+    """Take the library, and only this library, out of the Redis at `url`: out of every primary of a Cluster.
 
-    Raises LibraryRefused while a questd runs there, unless `force`; RedisError when Redis cannot be used.
+    Raises LibraryRefused while a questd runs there, unless `force`; RedisError or RedisUnavailable when Redis cannot
+    be used.
     """
-    async with _client(url) as client:
-        execute: Execute = client.execute_command
-        if not await _loaded_version(execute):
-            return
-        if not force and await execute("FCALL", "quest_holder", 1, "quest:lease"):
-            raise LibraryRefused(
-                "a questd is running on this Redis and would load its library again. Stop it first (or use --force)"
-            )
-        await execute("FUNCTION", "DELETE", "quest")
-
-
-def _client(url: str) -> Redis:
-    return Redis.from_url(url, protocol=2)
+    primaries = topology.of(url)
+    try:
+        await primaries.connect()
+        executes = [primary.pipeline.call for primary in primaries.all]
+        loaded = [await _loaded_version(execute) for execute in executes]
+        for primary, there in zip(primaries.all, loaded, strict=True):
+            if there and not force and await primary.pipeline.call("FCALL", "quest_holder", 1, primary.lease):
+                raise LibraryRefused(
+                    "a questd is running on this Redis and would load its library again. Stop it first (or use --force)"
+                )
+        for execute, there in zip(executes, loaded, strict=True):
+            if there:
+                await execute("FUNCTION", "DELETE", "quest")
+    finally:
+        await primaries.close()
 
 
 async def awaited(reply: asyncio.Future[Any], abandoned: Callable[[Any], None] | None) -> Any:  # noqa: ANN401
@@ -120,12 +130,12 @@ async def awaited(reply: asyncio.Future[Any], abandoned: Callable[[Any], None] |
 
 
 class Library:
-    """The library as a running questd calls it, through the shared pipeline."""
+    """The library as a running questd calls it, through the pipelines of the primaries."""
 
-    def __init__(self, pipeline: Pipeline, *, test_mode: bool) -> None:
-        self._pipeline = pipeline
+    def __init__(self, primaries: Primaries, *, test_mode: bool) -> None:
+        self.primaries = primaries
         self._test_mode = test_mode
-        self._loading: asyncio.Task[None] | None = None
+        self._loading: dict[Pipeline, asyncio.Task[None]] = {}
         self._sent: set[asyncio.Task[Any]] = set()
 
     async def call(
@@ -139,29 +149,74 @@ class Library:
         """Call a function of the library with its one key; the reply is as its Lua header says.
 
         `repeat` and `abandoned` are Pipeline.call's. Raises the SQS error that the function names, ServiceUnavailable
-        when Redis cannot do it now, InternalFailure for a mistake of ours. A library that is gone is loaded again.
+        when Redis cannot do it now, InternalFailure for a mistake of ours. A library that is gone is loaded again, and
+        a queue that is elsewhere is followed there.
         """
         command = ("FCALL", function, 1, key, *arguments)
         try:
-            try:
-                return await self._reply(command, repeat=repeat, abandoned=abandoned)
-            except ResponseError as error:
-                if "Function not found" not in str(error):
-                    raise
-                await self._load_again()
-                return await self._reply(command, repeat=repeat, abandoned=abandoned)
-        except ResponseError as error:
-            raise self._meaning_of(error, function) from error
-        except RedisUnavailable as error:
-            raise errors.ServiceUnavailable(str(error)) from error
+            return await self._reply(self.primaries.call, command, repeat=repeat, abandoned=abandoned)
+        except (ResponseError, RedisUnavailable) as error:
+            return await self.recover(error, command, repeat=repeat, abandoned=abandoned)
 
-    async def _reply(self, command: tuple[Any, ...], *, repeat: bool, abandoned: Callable[[Any], None] | None) -> Any:  # noqa: ANN401
-        return await awaited(self._pipeline.call(*command, repeat=repeat, abandoned=abandoned), abandoned)
+    async def recover(
+        self,
+        error: BaseException,
+        command: tuple[Any, ...],
+        *,
+        repeat: bool,
+        abandoned: Callable[[Any], None] | None = None,
+    ) -> Any:  # noqa: ANN401
+        """Go on with a call that failed: repeat it when it did nothing, else raise what its failure means."""
+        try:
+            if isinstance(error, ResponseError):
+                return await self._again(error, command[3], command, repeat=repeat, abandoned=abandoned)
+            raise error
+        except ResponseError as refused:
+            raise self._meaning_of(refused, command[1]) from refused
+        except RedisUnavailable as unavailable:
+            raise errors.ServiceUnavailable(str(unavailable)) from unavailable
+
+    async def _reply(
+        self, call: Call, command: tuple[Any, ...], *, repeat: bool, abandoned: Callable[[Any], None] | None
+    ) -> Any:  # noqa: ANN401
+        return await awaited(call(*command, repeat=repeat, abandoned=abandoned), abandoned)
+
+    async def _again(
+        self,
+        error: ResponseError,
+        key: str,
+        command: tuple[Any, ...],
+        *,
+        repeat: bool,
+        abandoned: Callable[[Any], None] | None,
+    ) -> Any:  # noqa: ANN401
+        """Repeat a call that was refused and did nothing, where and when it is not; raise the error otherwise."""
+        until = asyncio.get_running_loop().time() + AGAIN_SECONDS
+        loaded: set[Pipeline] = set()
+        while True:
+            call: Call | None = None
+            if "Function not found" not in str(error):
+                call = await self.primaries.after(error, key)
+            elif (pipeline := self.primaries.of(key).pipeline) not in loaded:
+                loaded.add(pipeline)
+                await self._load_again(pipeline)
+                call = self.primaries.call
+            if call is None:
+                raise error
+            if asyncio.get_running_loop().time() > until:
+                raise RedisUnavailable(f"the queue is between two servers: {error}")
+            try:
+                return await self._reply(call, command, repeat=repeat, abandoned=abandoned)
+            except ResponseError as refused:
+                error = refused
 
     async def execute(self, *command: bytes | str | float) -> Any:  # noqa: ANN401
-        """Run a plain command that changes nothing; fails as `call` does."""
+        """Run a plain command, its key first, that may be repeated; fails as `call` does."""
         try:
-            return await self._pipeline.call(*command, repeat=True)
+            try:
+                return await self.primaries.call(*command, repeat=True)
+            except ResponseError as error:
+                return await self._again(error, str(command[1]), command, repeat=True, abandoned=None)
         except ResponseError as error:
             raise self._meaning_of(error, str(command[0])) from error
         except RedisUnavailable as error:
@@ -189,12 +244,35 @@ class Library:
             return errors.ServiceUnavailable(text)
         return errors.InternalFailure()
 
-    async def _load_again(self) -> None:
-        """Load the library once for all the calls that missed it together."""
-        if self._loading is None or self._loading.done():
-            log.warning("the library was gone from Redis: loading it again")
-            self._loading = asyncio.create_task(load_with(self._pipeline.call, test_mode=self._test_mode))
+    async def call_everywhere(self, function: str, *arguments: bytes | str | float) -> Any:  # noqa: ANN401
+        """Call a function without a key on every primary; the reply is the last one's. Fails as `call` does."""
+        command = ("FCALL", function, 0, *arguments)
         try:
-            await asyncio.shield(self._loading)
+            return (await asyncio.gather(*(self._on(each.pipeline, command) for each in self.primaries.all)))[-1]
+        except ResponseError as error:
+            raise self._meaning_of(error, function) from error
+        except RedisUnavailable as error:
+            raise errors.ServiceUnavailable(str(error)) from error
+
+    async def _on(self, pipeline: Pipeline, command: tuple[Any, ...]) -> Any:  # noqa: ANN401
+        try:
+            return await pipeline.call(*command)
+        except ResponseError as error:
+            if "Function not found" not in str(error):
+                raise
+            await self._load_again(pipeline)
+            return await pipeline.call(*command)
+
+    async def _load_again(self, pipeline: Pipeline) -> None:
+        """Load the library once for all the calls that missed it together."""
+        loading = self._loading.get(pipeline)
+        if loading is None or loading.done():
+            log.warning("the library was gone from Redis: loading it again")
+            loading = asyncio.create_task(load_with(pipeline.call, test_mode=self._test_mode))
+            self._loading = {pipeline: loading} | {
+                known: task for known, task in self._loading.items() if not task.done()
+            }
+        try:
+            await asyncio.shield(loading)
         except LibraryRefused as error:
             raise errors.ServiceUnavailable(str(error)) from error

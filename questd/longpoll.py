@@ -6,16 +6,14 @@ having asked hands it on. It knows nothing of HTTP or messages: `ask` is the cal
 """
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
-
-log = logging.getLogger(__name__)
+from questd.cancellation import cancellable
+from questd.pipeline import RedisUnavailable
+from questd.primaries import Primaries, Primary
 
 Ask = Callable[[int, int], Awaitable[list[Any]]]
 """Asks once: ms that this waiter stays when it gets nothing, ms that others stay → the reply of quest_receive."""
@@ -25,8 +23,6 @@ SERVER_TIME, MORE, FIRST = 0, 1, 2
 
 NOTHING: list[Any] = [0, 0]
 """A reply without messages."""
-
-RECONNECT_SECONDS = 0.2
 
 
 @dataclass(slots=True, eq=False)
@@ -49,17 +45,30 @@ class _Queue:
 class LongPolls:
     """The long polls of one process."""
 
-    def __init__(self, process: str, hand_on: Callable[[str], None], can_ask: Callable[[], bool]) -> None:
-        """Wait under the name `process`; `hand_on` gives a wake for a queue back to Redis, for another process.
-
-        `can_ask` says whether Redis takes calls now; when it does again, call `wake_all`.
-        """
-        self.process = process
+    def __init__(self, process: str, hand_on: Callable[[str], None], primaries: Primaries) -> None:
+        """Wait under the name `process`; `hand_on` gives a wake for a queue back to Redis, for another process."""
         self.listening = asyncio.Event()
+        """Set when wakes are heard."""
+        self._process = process
         self._hand_on = hand_on
-        self._can_ask = can_ask
+        self._primaries = primaries
+        primaries.connects.append(lambda primary: self.wake_all(primary.has))
+        primaries.changes.append(lambda: self.wake_all(self._can_ask))
         self._queues: dict[str, _Queue] = {}
         self._closed = False
+
+    def name(self, key: str) -> str:
+        """Return the name under which this process waits on the queue `key`."""
+        if not self._primaries.clustered:
+            return self._process
+        try:
+            return self._name_at(self._primaries.of(key))
+        except RedisUnavailable:
+            return self._process
+
+    def _name_at(self, primary: Primary) -> str:
+        # A publisher counts who hears it on its own server only: this process has another name on each.
+        return f"{self._process}.{primary.name}" if primary.name else self._process
 
     async def receive(self, key: str, seconds: float, ask: Ask) -> list[Any]:
         """Ask for messages of the queue `key` until there are some, for at most `seconds`."""
@@ -137,34 +146,31 @@ class LongPolls:
                 return
         queue.missed = True
 
-    def wake_all(self) -> None:
-        """Wake every waiter: a wake may have been lost."""
-        for queue in self._queues.values():
-            queue.missed = True
-            while queue.asleep:
-                self._rouse(queue.asleep.popleft(), woken=True)
+    def wake_all(self, chosen: Callable[[str], bool] = lambda _: True) -> None:
+        """Wake every waiter of the queues chosen: a wake may have been lost."""
+        for key, queue in self._queues.items():
+            if chosen(key):
+                queue.missed = True
+                while queue.asleep:
+                    self._rouse(queue.asleep.popleft(), woken=True)
 
     def close(self) -> None:
         """End every wait, now and from now on, with what there is: nothing."""
         self._closed = True
         self.wake_all()
 
-    async def listen(self, client: Redis) -> None:
-        """Take wakes from Redis until cancelled. A subscription made anew wakes everybody."""
-        while True:
-            try:
-                async with client.pubsub() as subscription:
-                    await subscription.subscribe(f"quest:wake:{self.process}")
-                    async for message in subscription.listen():
-                        self._take(message)
-            except (RedisError, OSError) as error:
-                log.warning("long polls: Redis went away (%s)", error)
-                await asyncio.sleep(RECONNECT_SECONDS)
+    def _can_ask(self, key: str) -> bool:
+        """Tell whether Redis takes calls for a queue now; when it does again, its waiters are woken."""
+        return any(primary.has(key) and primary.pipeline.connected for primary in self._primaries.all)
 
-    def _take(self, message: dict[str, Any]) -> None:
-        if message["type"] == "subscribe":
+    async def listen(self, primary: Primary) -> None:
+        """Take wakes from a primary until cancelled. A subscription made anew wakes everybody."""
+
+        async def take(published: bytes | None) -> None:
+            if published is not None:
+                self.wake(published.decode(errors="replace"))
+                return
             self.listening.set()
-            if self._can_ask():
-                self.wake_all()
-        elif message["type"] == "message":
-            self.wake(message["data"].decode(errors="replace"))
+            self.wake_all(lambda key: primary.has(key) and self._can_ask(key))
+
+        await cancellable(primary.hear(f"quest:wake:{self._name_at(primary)}", take))

@@ -264,9 +264,9 @@ class ReceiveMessage(QueueAction):
 
     async def _ask(self, questd: Questd, wait_seconds: int, wait_ms: int, others_ms: int) -> list[Any]:
         visibility_ms = "" if self.VisibilityTimeout is None else self.VisibilityTimeout * 1000
-        now_ms = questd.now_ms()
+        process = questd.polls.name(key_of(self.QueueUrl))
+        now_ms = questd.now_ms(process)
         not_after = "" if now_ms is None else round(now_ms + PATIENCE_MS)
-        process = questd.polls.process
         limits = (not_after, questd.settings.max_in_flight, self.ReceiveRequestAttemptId or "")
         max_number = self.MaxNumberOfMessages or 1
 
@@ -278,7 +278,7 @@ class ReceiveMessage(QueueAction):
         reply = await questd.ask(
             "quest_receive", self.QueueUrl, arguments, abandoned=lambda reply: self._give_back(questd, reply)
         )
-        questd.note_time(reply[SERVER_TIME])
+        questd.note_time(process, reply[SERVER_TIME])
         return reply
 
     def _give_back(self, questd: Questd, reply: list[Any]) -> None:

@@ -10,7 +10,7 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from redis.asyncio.connection import AbstractConnection, Connection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +34,7 @@ BATCH_BYTES = 2**20
 """About how much is written at once; the rest waits until the transport wants more."""
 
 PING = pack_command(("PING",))
+ROLE = pack_command(("ROLE",))
 
 
 class RedisUnavailable(Exception):
@@ -98,13 +99,23 @@ class Pipeline:
 
     `deadline`: seconds without any reply after which all waiting calls fail. `max_calls`, `max_bytes`: how many calls,
     and bytes of their commands, may wait for replies. Raises ValueError when the URL is none of Redis.
+    `find`, if given, is asked for the URL before every connection, and what is there must be a primary.
     """
 
     def __init__(
-        self, url: str, *, deadline: float = 5.0, max_calls: int = 10_000, max_bytes: int = 256 * 2**20
+        self,
+        url: str,
+        *,
+        find: Callable[[], Awaitable[str]] | None = None,
+        deadline: float = 5.0,
+        max_calls: int = 10_000,
+        max_bytes: int = 256 * 2**20,
     ) -> None:
         self.connects: list[Callable[[], None]] = []
         """Called after every successful connection, the first one too."""
+        self.losses: list[Callable[[], None]] = []
+        """Called whenever a connection was lost, or could not be made again."""
+        self._find = find
         self._deadline = deadline
         self._max_calls = max_calls
         self._max_bytes = max_bytes
@@ -126,6 +137,10 @@ class Pipeline:
     async def connect(self) -> None:
         """Connect for the first time, and stay connected from then on; raises RedisUnavailable."""
         await self._open()
+        self.start()
+
+    def start(self) -> None:
+        """Connect as soon as that can be done, and stay connected from then on."""
         self._keeper = asyncio.create_task(self._keep())
 
     def call(
@@ -149,6 +164,11 @@ class Pipeline:
             self._queued.append(_Call(future, packed, repeat, abandoned))
             self._wake.set()
         return future
+
+    async def leave(self) -> None:
+        """Lose the connection now, for the next one that `find` gives."""
+        with contextlib.suppress(RedisError):
+            await self._connection.disconnect(nowait=True)
 
     async def close(self) -> None:
         """Wait for the calls in flight, at most for the deadline, and disconnect."""
@@ -188,11 +208,22 @@ class Pipeline:
 
     async def _handshake(self) -> None:
         await self._connection.disconnect(nowait=True)  # what is left of the last one
+        if self._find:
+            self._connection = _connection(await self._find())
         await self._connection.connect()  # type: ignore[no-untyped-call]
         await self._connection.send_packed_command(PING, check_health=False)
         # A server that is still loading its data says so here. Refused for other reasons (ACL, full disk): it is there.
         with contextlib.suppress(ResponseError):
             await self._connection.read_response(timeout=math.inf)
+        if self._find:
+            await self._check_role()
+
+    async def _check_role(self) -> None:
+        await self._connection.send_packed_command(ROLE, check_health=False)
+        with contextlib.suppress(ResponseError):
+            role = await self._connection.read_response(timeout=math.inf)
+            if role[0] != b"master":
+                raise RedisUnavailable("it is a replica, no primary")
 
     def _silence(self) -> RedisUnavailable:
         return RedisUnavailable(f"Redis did not answer for {self._deadline:g} s")
@@ -200,8 +231,8 @@ class Pipeline:
     async def _keep(self) -> None:
         """Use one connection after the other."""
         while True:
-            self._lose(await self._session())
             await self._reconnect()
+            self._lose(await self._session())
 
     async def _session(self) -> BaseException | None:
         """Write, read and watch until one of them fails; return why."""
@@ -244,6 +275,8 @@ class Pipeline:
         while True:
             try:
                 reply = await read(timeout=math.inf, disconnect_on_error=False)
+            except ReadOnlyError:
+                raise  # a primary no more: the next connection may find another, and what must not run twice fails
             except ResponseError as error:
                 call = written.popleft()
                 call.fail(error)
@@ -276,6 +309,8 @@ class Pipeline:
         for call in again:
             call.repeat = False
         self._fail_all_but([] if silent else again + self._queued)
+        for listener in self.losses:
+            _tell(listener)
 
     async def _reconnect(self) -> None:
         pause = FIRST_PAUSE
@@ -285,9 +320,12 @@ class Pipeline:
             except RedisUnavailable as error:
                 self._down = str(error)
                 self._fail_all_but([])
+                for listener in self.losses:
+                    _tell(listener)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
-        log.info("connected to Redis again")
+            else:
+                log.info("connected to Redis again")
 
     def _fail_all_but(self, kept: list[_Call]) -> None:
         """Fail the calls that wait, except these, which are queued."""

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator
 from pydantic_core import from_json
 
-from questd import errors, tags
+from questd import errors, registry, tags
 from questd.action import FIFO, QUEUE_NAME, Action, Facts, Integer, Questd, QueueAction, Request, Strings, flat
 from questd.library import key_of
 from questd.namespaces import BEHIND, bare
@@ -118,7 +118,8 @@ class CreateQueue(Action):
                 fields["tags"] = tags.stored(self.tags)
             size, retention = questd.settings.max_message_size, min(RETENTION, questd.settings.max_retention)
             secret = secrets.token_hex(20)
-            await questd.call("quest_create", name, secret, _wait_ms(questd), size, retention, *flat(fields))
+            async with registry.creating(questd.library, name):
+                await questd.call("quest_create", name, secret, _wait_ms(questd), size, retention, *flat(fields))
         return {"QueueUrl": questd.url(name, request)}
 
     async def _is_there(self, questd: Questd, name: str, scope: str | None) -> bool:
@@ -186,7 +187,7 @@ class ListQueues(Action):
         start = f"({after(self.NextToken, prefix)}" if self.NextToken else f"[{prefix}" if prefix else "-"
         end = b"[" + prefix.encode() + b"\xff" if prefix else f"({BEHIND}"
         limit = self.MaxResults or PAGE
-        page = await questd.library.execute("ZRANGE", "quest:queues", start, end, "BYLEX", "LIMIT", 0, limit + 1)
+        page = await questd.library.execute("ZRANGE", registry.QUEUES, start, end, "BYLEX", "LIMIT", 0, limit + 1)
         names = [name.decode() for name in page[:limit]]
         there = await asyncio.gather(*(questd.library.execute("EXISTS", key_of(name)) for name in names))
         urls = [questd.url(name, request) for name, found in zip(names, there, strict=True) if found]
@@ -217,7 +218,8 @@ class DeleteQueue(QueueAction):
 
     async def __call__(self, questd: Questd, _request: Request) -> None:
         """Delete it."""
-        await questd.call("quest_delete_queue", self.QueueUrl)
+        async with registry.deleting(questd.library, self.QueueUrl):
+            await questd.call("quest_delete_queue", self.QueueUrl)
         questd.facts.pop(self.QueueUrl, None)
 
 

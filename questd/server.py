@@ -1,4 +1,4 @@
-"""One process of questd, wired: settings → pipeline, library, long polls, background task → the front on its socket."""
+"""One process of questd, wired: settings → primaries, library, long polls, background tasks → front on its socket."""
 
 import asyncio
 import contextlib
@@ -7,18 +7,14 @@ import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-
+from questd import topology
 from questd.action import Questd
 from questd.app import Application
 from questd.background import Background
-from questd.cancellation import cancellable
 from questd.library import Library
 from questd.listener import Listener
 from questd.longpoll import LongPolls
-from questd.pipeline import Pipeline
+from questd.primaries import Primary
 from questd.settings import Settings
 
 FINISH_SECONDS = 3.0
@@ -26,9 +22,6 @@ FINISH_SECONDS = 3.0
 
 FRONTS: dict[str, type[Listener | Application]] = {"listener": Listener, "aiohttp": Application}
 """What serves HTTP, by the setting `front`."""
-
-CHECK_SECONDS = 5
-"""How often a subscription that hears nothing makes sure that Redis is there."""
 
 
 @contextlib.asynccontextmanager
@@ -40,23 +33,24 @@ async def running(settings: Settings) -> AsyncIterator[Questd]:
     if settings.redis_url is None:
         raise ValueError("running() needs settings with a redis_url")
     process = secrets.token_hex(8)
-    pipeline = Pipeline(settings.redis_url)
-    await pipeline.connect()
-    library = Library(pipeline, test_mode=settings.test_mode)
-    polls = LongPolls(process, lambda key: library.send("quest_pass", key), lambda: pipeline.connected)
-    pipeline.connects.append(polls.wake_all)
-    client = Redis.from_url(
-        settings.redis_url, protocol=2, retry=Retry(NoBackoff(), 0), health_check_interval=CHECK_SECONDS
-    )
-    background = Background(process, library, client, _dead_letter_after_ms(settings))
+    primaries = topology.of(settings.redis_url)
+    library = Library(primaries, test_mode=settings.test_mode)
+    polls = LongPolls(process, lambda key: library.send("quest_pass", key), primaries)
+    questd = Questd(settings, library, polls)
+    primaries.changes.append(questd.ahead_ms.clear)
+    dead_letter_after_ms = _dead_letter_after_ms(settings)
+
+    async def work(primary: Primary) -> None:
+        await Background(process, library, primary, dead_letter_after_ms).run()
+
     try:
-        async with _beside(cancellable(polls.listen(client)), background.run()):
+        await primaries.connect()
+        async with _beside(primaries.with_each(polls.listen), primaries.with_each(work)):
             await polls.listening.wait()
-            yield Questd(settings, library, polls)
+            yield questd
             polls.close()
     finally:
-        await client.aclose()
-        await pipeline.close()
+        await primaries.close()
 
 
 def _dead_letter_after_ms(settings: Settings) -> int | str:

@@ -15,8 +15,10 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
-from redis.connection import ConnectionPool
 from redis.exceptions import RedisError
+
+from questd import addresses
+from questd.addresses import FORMS
 
 PREFIX = "QUESTD_"
 
@@ -57,13 +59,11 @@ def _file(path: Path) -> Path:
 
 def _redis_url(url: str) -> str:
     try:
-        ConnectionPool.from_url(url).make_connection()
+        addresses.read(url)
     except (TypeError, ValueError, OSError, RedisError):
         # Not redis-py's own text: it quotes the part of a password that stands before an unescaped "/".
         raise PydanticCustomError(
-            "redis_url",
-            "should be redis://[user:password@]host[:port][/db], rediss://… or unix:///path, "
-            "with special characters of a password percent-encoded",
+            "redis_url", "should be {forms}, with special characters of a password percent-encoded", {"forms": FORMS}
         ) from None
     return url
 
@@ -79,7 +79,9 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", min_length=1, description="address to listen on")
     port: int = Field(9324, ge=0, le=65535, description="TCP port to listen on; 0 takes any free one")
     redis_url: Annotated[str, AfterValidator(_redis_url)] | None = Field(
-        None, repr=False, description="URL of the Redis to use: redis://, rediss:// or unix://"
+        None,
+        repr=False,
+        description="URL of the Redis to use: redis://, rediss:// or unix://, redis+cluster:// or redis+sentinel://",
     )
     workers: int = Field(
         default_factory=cores, ge=1, description="processes that answer requests, at least 1; one per core by default"

@@ -6,7 +6,8 @@ ten calls. It knows how the calls of a function become one, and how its reply is
 
 import asyncio
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from questd import errors
@@ -116,16 +117,41 @@ def can_join(function: str, *, grouped: bool) -> bool:
     return function in KINDS and (not grouped or KINDS[function].with_groups)
 
 
-@dataclass(slots=True, eq=False)
 class _Group:
     """Calls of this tick that will be one."""
 
-    function: str
-    key: str
-    repeat: bool
-    calls: list[Arguments] = field(default_factory=list)
-    waiting: list[tuple[asyncio.Future[Any], Callable[[Any], None] | None]] = field(default_factory=list)
-    weight: int = 0
+    __slots__ = ("calls", "function", "key", "repeat", "waiting", "weight")
+
+    def __init__(self, function: str, key: str, *, repeat: bool) -> None:
+        self.function = function
+        self.key = key
+        self.repeat = repeat
+        self.calls: list[Arguments] = []
+        self.waiting: list[tuple[asyncio.Future[Any], Callable[[Any], None] | None]] = []
+        self.weight = 0
+
+    def command(self) -> Arguments:
+        """Return the command that does all of them."""
+        given = self.calls[0] if len(self.calls) == 1 else KINDS[self.function].merge(self.calls)
+        return "FCALL", self.function, 1, self.key, *given
+
+    def deal(self, reply: list[Any]) -> None:
+        """Give each of those who wait what is theirs."""
+        if len(self.calls) == 1 or reply[:1] == [b"facts"]:
+            replies = [reply] * len(self.calls)
+        else:
+            replies = KINDS[self.function].split(reply, self.calls)
+        for (future, abandoned), part in zip(self.waiting, replies, strict=True):
+            if not future.done():
+                future.set_result(part)
+            elif abandoned:
+                abandoned(part)
+
+    def fail(self, error: Exception) -> None:
+        """Tell each of those who wait."""
+        for future, _ in self.waiting:
+            if not future.done():
+                future.set_exception(type(error)(*error.values) if isinstance(error, errors.SQSError) else error)
 
 
 class Together:
@@ -154,7 +180,7 @@ class Together:
         if group is None or group.weight >= HEAVIEST:
             if not self._groups:
                 self._loop.call_soon(self._begin)
-            group = self._open[mark] = _Group(function, key, repeat)
+            group = self._open[mark] = _Group(function, key, repeat=repeat)
             self._groups.append(group)
         group.calls.append(call)
         group.waiting.append((future, abandoned))
@@ -165,25 +191,20 @@ class Together:
         groups, self._groups = self._groups, []
         self._open.clear()
         for group in groups:
-            task = self._loop.create_task(self._do(group))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            reply = self._library.primaries.call(*group.command(), repeat=group.repeat)
+            reply.add_done_callback(partial(self._replied, group))
 
-    async def _do(self, group: _Group) -> None:
-        """Make the call, and give each of those who wait what is theirs."""
-        kind = KINDS[group.function]
-        try:
-            given = kind.merge(group.calls)
-            reply = await self._library.call(group.function, group.key, *given, repeat=group.repeat)
-        except Exception as error:  # noqa: BLE001  # whatever it is, each of those who wait must hear of it
-            for future, _ in group.waiting:
-                if not future.done():
-                    future.set_exception(type(error)(*error.values) if isinstance(error, errors.SQSError) else error)
+    def _replied(self, group: _Group, reply: asyncio.Future[Any]) -> None:
+        error = reply.exception()
+        if error is None:
+            group.deal(reply.result())
             return
-        known = reply[:1] == [b"facts"]
-        replies = [reply] * len(group.calls) if known else kind.split(reply, group.calls)
-        for (future, abandoned), part in zip(group.waiting, replies, strict=True):
-            if not future.done():
-                future.set_result(part)
-            elif abandoned:
-                abandoned(part)
+        task = self._loop.create_task(self._recover(group, error))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _recover(self, group: _Group, error: BaseException) -> None:
+        try:
+            group.deal(await self._library.recover(error, group.command(), repeat=group.repeat))
+        except Exception as failure:  # noqa: BLE001  # whatever it is, each of those who wait must hear of it
+            group.fail(failure)

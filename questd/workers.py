@@ -19,8 +19,9 @@ from typing import NoReturn
 
 from redis.exceptions import RedisError
 
-from questd import library, worker
+from questd import grants, library, worker
 from questd.embedded import Embedded, Restarts, StartFailed, wait_until_ready
+from questd.pipeline import RedisUnavailable
 from questd.port import bind
 from questd.settings import BadSetting, Settings, hidden
 from questd.worker import DRAIN, PATIENCE, STOPPING, Forked
@@ -60,8 +61,10 @@ def run(settings: Settings, again: Callable[[], Settings]) -> None:
 
 
 def explained(error: Exception, url: str) -> str:
-    """Return what to tell a user whose Redis at `url` raised LibraryRefused or a RedisError."""
-    return hidden(f"{url}: {error}" if isinstance(error, library.LibraryRefused) else f"no Redis at {url}: {error}")
+    """Return what to tell a user whose Redis at `url` raised LibraryRefused, GrantsMissing or an error of Redis."""
+    if isinstance(error, library.LibraryRefused | grants.GrantsMissing):
+        return hidden(f"{url}: {error}")
+    return hidden(f"no Redis at {url}: {str(error).removeprefix('Redis cannot be reached: ')}")
 
 
 @dataclass
@@ -296,8 +299,8 @@ class Supervisor:
         if self._embedded:
             wait_until_ready(self._embedded.socket_path)
         try:
-            asyncio.run(library.load(url, test_mode=self._settings.test_mode))
-        except (library.LibraryRefused, RedisError) as error:
+            asyncio.run(grants.load(url, test_mode=self._settings.test_mode))
+        except (library.LibraryRefused, grants.GrantsMissing, RedisUnavailable, RedisError) as error:
             os.write(report, explained(error, url).encode())
             os._exit(1)
 

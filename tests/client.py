@@ -5,7 +5,7 @@ import contextlib
 import io
 import json
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any
 
 import aiohttp
@@ -88,6 +88,13 @@ class Sqs:
         attributes = (await self("GetQueueAttributes", QueueUrl=url, AttributeNames=names))["Attributes"]
         visible, in_flight, delayed = (int(attributes[name]) for name in names)
         return visible, in_flight, delayed
+
+    async def fill(self, url: str, bodies: Iterable[str]) -> None:
+        """Send bodies in batches of ten."""
+        rest = list(bodies)
+        for start in range(0, len(rest), 10):
+            entries = [{"Id": str(i), "MessageBody": body} for i, body in enumerate(rest[start : start + 10])]
+            assert "Failed" not in await self("SendMessageBatch", QueueUrl=url, Entries=entries)
 
     async def advance(self, seconds: float) -> None:
         """Move the clock of every timeout."""

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from tests.client import Sqs, serving
+from tests.clusters import ClusterServers, cluster
 from tests.servers import RedisServer, running
 
 
@@ -21,6 +22,20 @@ def redis_server(shared_redis: RedisServer) -> RedisServer:
     with shared_redis.client() as client:
         client.flushall()
     return shared_redis
+
+
+@pytest.fixture(scope="session")
+def shared_cluster() -> Iterator[ClusterServers]:
+    """One Redis Cluster for all tests that do not hurt it."""
+    with cluster(3, "--appendonly", "yes", "--appendfsync", "always") as started:
+        yield started
+
+
+@pytest.fixture
+def servers(shared_cluster: ClusterServers) -> ClusterServers:
+    """Return an empty Redis Cluster."""
+    shared_cluster.empty()
+    return shared_cluster
 
 
 @pytest.fixture(params=["listener", "aiohttp"])

@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable
 from typing import cast
 
 import pytest
-from redis.asyncio import Redis
 
 from questd import library
 from questd.background import Background
 from questd.library import Library
+from questd.primaries import Primary
 from tests.client import Sqs, serving
 from tests.servers import RedisServer
 
@@ -185,7 +185,7 @@ async def test_odd_publications_harm_nobody(sqs: Sqs, redis_server: RedisServer)
 
 async def test_overtaken_alarms_do_not_pile_up() -> None:
     """The heap stays as small as what is due, however often an earlier alarm overtakes a later one."""
-    background = Background("p", cast("Library", None), cast("Redis", None), 0)
+    background = Background("p", cast("Library", None), cast("Primary", None), 0)
     for _ in range(10_000):
         background._note("q", 400_000_000)
         background._note("q", 0)

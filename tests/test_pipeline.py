@@ -502,3 +502,41 @@ async def test_a_bad_url_is_refused(url: str) -> None:
     """Anything but a Redis URL with known parameters raises ValueError."""
     with pytest.raises(ValueError, match="Redis URL"):
         Pipeline(url)
+
+
+async def test_a_primary_that_becomes_a_replica(own_redis: RedisServer) -> None:
+    """A server that refuses writes is left at once: the next connection may find another one."""
+    async with connected(own_redis.url) as pipeline:
+        again = reconnected(pipeline)
+        with own_redis.client() as client:
+            client.replicaof("127.0.0.1", 1)
+        with pytest.raises(RedisUnavailable, match="read only replica"):
+            await pipeline.call("INCR", "n")
+        await asyncio.wait_for(again.wait(), 2)
+
+
+async def test_where_to_connect_is_asked_every_time(own_redis: RedisServer) -> None:
+    """With `find` the server is looked for before each connection, and a replica is refused."""
+    with running() as other:
+        found = [own_redis.url, other.url, other.url]
+
+        async def find() -> str:
+            return found.pop(0) if len(found) > 1 else found[0]
+
+        pipeline = Pipeline("redis://nowhere", find=find)
+        await pipeline.connect()
+        try:
+            await pipeline.call("SET", "k", "one")
+            again = reconnected(pipeline)
+            lost: list[str] = []
+            pipeline.losses.append(lambda: lost.append(pipeline._down or ""))
+            with other.client() as client:
+                client.replicaof("127.0.0.1", 1)
+                own_redis.stop()
+                await until(lambda: len(lost) > 1)
+                assert lost[1] == "Redis cannot be reached: it is a replica, no primary"
+                client.replicaof("NO", "ONE")
+            await asyncio.wait_for(again.wait(), 2)
+            assert await pipeline.call("GET", "k") is None
+        finally:
+            await pipeline.close()

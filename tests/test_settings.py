@@ -96,7 +96,15 @@ def test_unknown_variables_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["redis://:zzz/zzz@host", "http://user:zzz@host", "redis://zzz:99999", "redis://host?zzz=red", "zzz"],
+    [
+        "redis://:zzz/zzz@host",
+        "http://user:zzz@host",
+        "redis://zzz:99999",
+        "redis://host?zzz=red",
+        "zzz",
+        "redis+cluster://:zzz/zzz@host",
+        "redis+sentinel://zzz",
+    ],
 )
 def test_a_bad_redis_url_is_not_repeated(url: str) -> None:
     """A URL that cannot be used is described, never quoted: it may hold a password."""
@@ -106,10 +114,17 @@ def test_a_bad_redis_url_is_not_repeated(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["redis://host", "rediss://u:p@host:1/2?socket_timeout=3", "unix:///run/redis.sock?db=1"]
+    "url",
+    [
+        "redis://host",
+        "rediss://u:p@host:1/2?socket_timeout=3",
+        "unix:///run/redis.sock?db=1",
+        "redis+cluster://u:p@one:1,two:2",
+        "rediss+sentinel://u:p@one,two/main/1?sentinel_password=x",
+    ],
 )
 def test_redis_urls(url: str) -> None:
-    """The three kinds of Redis URL are taken as they are, and never shown with the settings."""
+    """The kinds of Redis URL (test_addresses.py) are taken as they are, and never shown with the settings."""
     settings = read({"redis_url": url})
     assert settings.redis_url == url
     assert url not in repr(settings)
@@ -118,6 +133,9 @@ def test_redis_urls(url: str) -> None:
 def test_passwords_are_hidden() -> None:
     """User and password of a URL, and passwords in its query, are hidden; the rest stays readable."""
     assert hidden("no redis://u:p@s@host:1/2?password=x&db=1!") == "no redis://***@host:1/2?password=***&db=1!"
+    assert (
+        hidden("redis+sentinel://u:p@a,b/m?sentinel_password=x") == "redis+sentinel://***@a,b/m?sentinel_password=***"
+    )
     assert hidden("unix:///run/a.sock") == "unix:///run/a.sock"
 
 

@@ -66,7 +66,7 @@ end
 -- KEYS  the queue
 -- ARGV  ms that an exhausted message stays before it is dead-lettered, or 'never'
 -- Reply ms until the next tick (-1: no need), how many messages wait to move to another slot
--- Fails QueueDoesNotExist, unless a deleted queue of this name left something to be unlinked
+-- Fails QueueDoesNotExist, unless a deleted queue of this name left something to be unlinked or handed on
 register('quest_tick', {'allow-oom'}, function(keys, args)
   local queue, poison_after_ms = keys[1], tonumber(args[1]) or 'never'
   reach(queue)
@@ -74,7 +74,11 @@ register('quest_tick', {'allow-oom'}, function(keys, args)
   local due = {}
   local more_abandoned = unlink_abandoned(queue, ABANDON_LIMIT)
   if more_abandoned then due[1] = t elseif more_abandoned == false then strike_remains(queue) end
-  if redis.call('EXISTS', queue) == 0 and due[1] then return {0, 0} end
+  if redis.call('EXISTS', queue) == 0 then
+    local leaving_count = redis.call('LLEN', queue .. ':outbox')
+    if due[1] then return {0, leaving_count} end
+    if leaving_count > 0 then return {RELAY_MS, leaving_count} end
+  end
   local q = open(queue)
   local limit = (q.fifo or q.fair) and GROUPED_LIMIT or TICK_LIMIT
 
@@ -103,6 +107,7 @@ register('quest_alarm', {'no-writes'}, function(keys)
   local queue = keys[1]
   local alarm = tonumber(redis.call('HGET', queue, 'alarm'))
   if redis.call('EXISTS', queue .. ':purged') == 1 then return 0 end
+  if not alarm and redis.call('EXISTS', queue .. ':outbox') == 1 then return 0 end
   return alarm and math.max(alarm - now(), 0) or -1
 end)
 

@@ -10,7 +10,8 @@
 --                           oldest (lowest sequence that may live); alarm (ms); transfer (number of the last move);
 --                           purged_ms, purges (how many); redrive_stopped (the target was gone); scope (of a FIFO queue's
 --                           deduplication, as it was created); turn (of the last group); fair (it has groups);
---                           waits (`waiting` may have somebody); busy_since (ms); layout
+--                           waits (`waiting` may have somebody); busy_since (ms); target_unmade (a list's
+--                           dead-letter queue, in another slot); layout
 --   …:messages      hash    sequence -> record: sent ms, MessageId, length of the head, head, body. Never changed
 --   …:deliveries    hash    sequence -> receive count, first ms, received ms, mark, group: of messages once received, and
 --                           of delayed ones in a FIFO queue. The mark: it has an entry in `visible` (FIFO: its visibility
@@ -28,7 +29,7 @@
 --   …:window_order  list    until ms and digest of each, in order
 --   …:poison        zset    exhausted and visible -> ms since when
 --   …:arrived       zset    messages sent before they came here (dead letters) -> sent ms
---   …:outbox        list    messages leaving for another slot: "number incarnation target record"
+--   …:outbox        list    messages leaving for another slot: "number incarnation target ", what undoes it, record
 --   …:inbox         hash    incarnation of a source -> number of its last message taken
 --   …:sources       set     names of queues that (once) named this one their dead-letter queue; outlives it, as they name
 --                           whatever queue has its name
@@ -38,7 +39,8 @@
 --   …:deleted       string  ms when a queue of this name was deleted
 --   quest:queues    zset    the names of all queues                                  } of no queue's slot:
 --   quest:remains   zset    the names of deleted queues with something in `purged`   } a queue's function
---   quest:lease     string  "process ms": who does the background task, until when   } never needs them
+--   quest:lease     string  "process ms": who does the background task, until when   } never needs them; of a primary
+--                           of a Cluster quest:lease:{n}, in one of its slots
 --
 -- A message is visible, delayed or in flight. Its place among these follows from the clock, not from who looked last:
 -- counts are HLEN(messages) minus what is in `inflight` and `delayed` with a time to come, right at every moment.

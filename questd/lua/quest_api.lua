@@ -35,14 +35,19 @@ local function secret_of(name)
   return redis.sha1hex(run_id .. name .. table.concat(redis.call('TIME'), '.'))
 end
 
--- Makes the list's queue and its dead-letter queue. In a Cluster that one is in another slot: questd makes it.
+-- Makes the list's queue and its dead-letter queue. In a Cluster that one is in another slot, and so is the registry: the
+-- background task hears of the new queue, makes the other and registers both.
 local function create_list(name, t)
   local dead = name .. '-dlq'
   if #dead > 80 then fail('ERR a list name is at most 76 characters: its dead-letter queue is named <list>-dlq') end
 
-  if redis.pcall('EXISTS', key_of(dead)) == 0 then create(key_of(dead), secret_of(dead), t, {}) end
-  create(key_of(name), secret_of(name), t, {'deadLetterTarget', dead, 'maxReceiveCount', TRIES})
+  local found = redis.pcall('EXISTS', key_of(dead))
+  if found == 0 then create(key_of(dead), secret_of(dead), t, {}) end
+  local unmade = type(found) == 'table' and 1 or ''
+  local registered = create(key_of(name), secret_of(name), t,
+    {'deadLetterTarget', dead, 'maxReceiveCount', TRIES, 'target_unmade', unmade})
   redis.pcall('SADD', key_of(dead) .. ':sources', name) -- refused in a Cluster
+  if unmade == 1 or not registered then redis.pcall('PUBLISH', 'quest:alarm', 'new ' .. key_of(name)) end
 end
 
 -- sendMessage: put a value into a list, which is made when there is none.

@@ -17,12 +17,12 @@ local FIFO_DEFAULTS = {
 local ATTRIBUTE = {deadLetterTarget = 'RedrivePolicy', maxReceiveCount = 'RedrivePolicy'}
 
 -- The registry is in a slot of its own: in a Cluster these fail and questd keeps it with calls of its own.
-local function enrol(queue) redis.pcall('ZADD', 'quest:queues', 0, name_of(queue)) end
+local function enrol(queue) return type(redis.pcall('ZADD', 'quest:queues', 0, name_of(queue))) == 'number' end
 local function strike(queue) redis.pcall('ZREM', 'quest:queues', name_of(queue)) end
 local function leave_remains(queue) redis.pcall('ZADD', 'quest:remains', 0, name_of(queue)) end
 local function strike_remains(queue) redis.pcall('ZREM', 'quest:remains', name_of(queue)) end
 
--- Makes a queue: `fields` are pairs of names and values, '' for none.
+-- Makes a queue: `fields` are pairs of names and values, '' for none. Returns whether it could be registered.
 local function create(queue, secret, t, fields)
   local incarnation = string.sub(redis.sha1hex('incarnation' .. secret), 1, 12)
   -- What every call needs comes first: Redis looks for the fields of a small hash one after the other.
@@ -37,7 +37,7 @@ local function create(queue, secret, t, fields)
   local scope = redis.call('HGET', queue, 'DeduplicationScope')
   if scope then redis.call('HSET', queue, 'scope', scope) end -- a later change has no effect (contract 11.16)
   redis.call('UNLINK', queue .. ':deleted')
-  enrol(queue)
+  return enrol(queue)
 end
 
 -- Fails unless a queue has these fields, tags aside.
@@ -80,6 +80,18 @@ register('quest_create', {}, function(keys, args)
   reach(queue)
 
   create(queue, secret, t, {'MaximumMessageSize', size, 'MessageRetentionPeriod', retention, unpack(fields)})
+  return 1
+end)
+
+-- quest_target_made: the dead-letter queue of a list has been made, in another slot (quest_api.lua).
+-- KEYS  the list's queue
+-- Reply 1
+-- Fails QueueDoesNotExist
+register('quest_target_made', {'allow-oom'}, function(keys)
+  local queue = keys[1]
+  open(queue)
+  reach(queue)
+  redis.call('HDEL', queue, 'target_unmade')
   return 1
 end)
 
@@ -174,6 +186,7 @@ register('quest_delete_queue', {'allow-oom'}, function(keys)
 
   wake_all(q)
   empty(q, t)
+  if redis.call('EXISTS', queue .. ':outbox') == 1 then lower_alarm(q, t, t) end
   redis.call('UNLINK', queue, queue .. ':inbox', queue .. ':tasks')
   redis.call('SET', queue .. ':deleted', t, 'PX', 60000) -- its time is the rule; PX only tidies up
   if redis.call('EXISTS', queue .. ':purged') == 1 then leave_remains(queue) end

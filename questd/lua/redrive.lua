@@ -2,7 +2,11 @@
 -- Where both live in one Redis the move is one step. In a Cluster they may be in two slots, and it is three: *out* to
 -- the source's outbox, *in* on the target, *ack* on the source. Moves are numbered, a number is never used again
 -- (at least the time in ms), and the target takes only numbers above the last one of a source: a repeated *in* is
--- harmless, and order is kept.
+-- harmless, and order is kept. If the target is gone, quest_take_back makes each message again what it was.
+
+local FEW = 10 -- items of an outbox that are read at once: each may be a megabyte
+local BACK_LIMIT = 100 -- messages that one call takes back
+local CHANGING = {'ReceiveCount', 'FirstReceive_ms', 'DeadLetterQueueSource', 'SentTimestamp'} -- of a head that leaves
 
 -- Puts a message that comes from elsewhere at the back of a queue, or of its group. In a FIFO queue its retention period
 -- begins anew (contract 7.5), and no deduplication may swallow it.
@@ -48,16 +52,45 @@ local function target_of(q, name)
   return q.targets[name]
 end
 
--- Hands a record to another queue: at once, or by the outbox when it is in another slot.
-local function pass_on(q, t, name, target, record)
+-- What a message was here that its record does not say any more when it leaves; `task` is the move task that moves it.
+local function undo_of(sequence, record, delivery, task)
+  local sent_ms, id = parts_of(record)
+  local undo = {sequence = sequence, sent_ms = sent_ms, id = id, delivery = delivery or nil, task = task}
+  local head = head_of(record)
+  for _, name in ipairs(CHANGING) do undo[name] = head[name] end
+  return cmsgpack.pack(undo)
+end
+
+-- Hands a record to another queue: at once, or by the outbox when it is in another slot, with what undoes it.
+local function pass_on(q, t, name, target, record, undo)
   if target ~= 'elsewhere' then
     arrive(target, t, record)
   else
     local number = math.max(tonumber(redis.call('HGET', q.key, 'transfer') or 0) + 1, server_time())
     redis.call('HSET', q.key, 'transfer', number)
-    redis.call('RPUSH', q.key .. ':outbox', string.format('%d %s %s ', number, q.incarnation, name) .. record)
+    local item = string.format('%d %s %s ', number, q.incarnation, name) .. struct.pack('>I4', #undo) .. undo .. record
+    redis.call('RPUSH', q.key .. ':outbox', item)
     lower_alarm(q, t, t)
   end
+end
+
+-- An item of an outbox: number, incarnation of the source, name of the target, what undoes it, record.
+local function parts_of_item(item)
+  local number, incarnation, target, start = string.match(item, '^(%d+) (%S+) (%S+) ()')
+  local length, first = struct.unpack('>I4', item, start)
+  return number, incarnation, target, string.sub(item, first, first + length - 1), string.sub(item, first + length)
+end
+
+-- Shows `see` each item of an outbox in order, until it returns true.
+local function each_leaving(queue, see)
+  local place = 0
+  repeat
+    local items = redis.call('LRANGE', queue .. ':outbox', place, place + FEW - 1)
+    for _, item in ipairs(items) do
+      if see(item) then return end
+    end
+    place = place + #items
+  until #items < FEW
 end
 
 -- Moves a message to its dead-letter queue. False when that queue is gone: then the message stays where it is. Returns
@@ -65,10 +98,10 @@ end
 local function dead_letter(q, t, sequence, record, delivery)
   local target = target_of(q, q.target)
   if target == 'gone' then return false end
-  local left = leaving(q.key, record, delivery)
+  local left, undo = leaving(q.key, record, delivery), undo_of(sequence, record, delivery)
 
   local groups = remove(q, t, {sequence})
-  pass_on(q, t, q.target, target, left)
+  pass_on(q, t, q.target, target, left, undo)
   return groups
 end
 
@@ -116,15 +149,18 @@ end)
 
 -- quest_outbox: the messages that wait to move to another slot, oldest first.
 -- KEYS  the source
--- ARGV  how many at most
+-- ARGV  how many at most, number after which to begin
 -- Reply number, incarnation of the source, name of the target, record of each
 register('quest_outbox', {'no-writes'}, function(keys, args)
-  local queue, limit = keys[1], tonumber(args[1])
-  local reply = {}
-  for _, item in ipairs(redis.call('LRANGE', queue .. ':outbox', 0, limit - 1)) do
-    local number, incarnation, target, record = string.match(item, '^(%d+) (%S+) (%S+) (.*)$')
+  local queue, limit, after = keys[1], tonumber(args[1]), tonumber(args[2])
+  local reply, bytes = {}, 0
+  each_leaving(queue, function(item)
+    if tonumber(string.match(item, '^%d+')) <= after then return false end
+    local number, incarnation, target, _, record = parts_of_item(item)
     for _, part in ipairs({number, incarnation, target, record}) do reply[#reply + 1] = part end
-  end
+    bytes = bytes + #record
+    return #reply == 4 * limit or bytes >= BYTES_LIMIT
+  end)
   return reply
 end)
 
@@ -158,10 +194,10 @@ end)
 register('quest_ack', {'allow-oom'}, function(keys, args)
   local queue, last = keys[1], tonumber(args[1])
   local arrived = 0
-  for _, item in ipairs(redis.call('LRANGE', queue .. ':outbox', 0, 99)) do
-    if tonumber(string.match(item, '^%d+')) > last then break end
+  each_leaving(queue, function(item)
+    if tonumber(string.match(item, '^%d+')) > last then return true end
     arrived = arrived + 1
-  end
+  end)
   reach(queue)
   if arrived > 0 then redis.call('LTRIM', queue .. ':outbox', arrived, -1) end
   return arrived

@@ -59,14 +59,6 @@ register('quest_cancel_move', {'allow-oom'}, function(keys, args)
   return task.moved
 end)
 
--- Ends the running task with a failure.
-local function fail_task(queue, failure)
-  local task = newest_task(queue)
-  if not task or task.status ~= 'RUNNING' then return end
-  task.status, task.failure = 'FAILED', failure
-  keep_task(queue, task)
-end
-
 -- The record of a message as a task moves it: a new message with another id, nothing of what it has been through.
 local function renewed(q, t, task, record)
   local _, _, _, body = parts_of(record)
@@ -100,8 +92,9 @@ local function move_one(q, t, task)
     if not q.fifo then enlist(q, {sequence}, {group or ''}, 'LPUSH') end
     return nil, 'FAILED', name and 'AWS.SimpleQueueService.NonExistentQueue' or 'CouldNotDetermineMessageSource'
   end
+  local undo = undo_of(sequence, record, redis.call('HGET', q.deliveries, sequence), task.id)
   refresh_all(q, t, remove(q, t, {sequence}))
-  pass_on(q, t, name, target, renewed(q, t, task, record))
+  pass_on(q, t, name, target, renewed(q, t, task, record), undo)
   return #record
 end
 
@@ -129,31 +122,82 @@ local function go_on_moving(q, t, limit)
   return task.started_ms + math.ceil(task.moved * 1000 / task.rate)
 end
 
--- quest_take_back: the target is gone: its messages become visible here again, and redrive stops until the policy changes.
+-- The record of a message as it was before it left, and its group.
+local function old_record(undo, record)
+  local _, _, _, body = parts_of(record)
+  local head = head_of(record)
+  for _, name in ipairs(CHANGING) do head[name] = undo[name] end
+  local packed = next(head) and cmsgpack.pack(head) or ''
+  return record_of(undo.sent_ms, undo.id, packed, body), head.MessageGroupId or ''
+end
+
+-- Puts a message that had left back into its old place.
+local function restore(q, t, undo, left)
+  local record, group = old_record(undo, left)
+  local queue, sequence = q.key, undo.sequence
+  redis.call('HSET', q.messages, sequence, record)
+  if undo.delivery then
+    local count, first_ms, received_ms = parts_of_delivery(undo.delivery)
+    redis.call('HSET', q.deliveries, sequence, delivery_of(count, first_ms, received_ms, q.fifo and 0 or 1, group))
+  end
+  redis.call('HSET', queue, 'oldest', math.min(tonumber(redis.call('HGET', queue, 'oldest')), tonumber(sequence)))
+  lower_alarm(q, t, undo.sent_ms + q.retention_ms)
+  if q.fifo then
+    redis.call('LPUSH', list_of(q, group), sequence)
+    refresh(q, t, group)
+  else
+    redis.call('ZADD', queue .. ':arrived', undo.sent_ms, sequence)
+    enlist(q, {sequence}, {group}, 'LPUSH')
+    local count = undo.delivery and parts_of_delivery(undo.delivery) or 0
+    if is_exhausted(q, count) then note_poison(q, t, {sequence}) end
+    wake(q)
+  end
+end
+
+-- The task that moved a message has failed with it.
+local function fail_task(queue, id)
+  local task = newest_task(queue)
+  if not task or task.id ~= id then return end
+  task.moved, task.failure = task.moved - 1, 'AWS.SimpleQueueService.NonExistentQueue'
+  if task.status ~= 'CANCELLED' then task.status = 'FAILED' end
+  keep_task(queue, task)
+end
+
+-- quest_take_back: the target is gone: its messages are here again as if they had never left, and redrive stops until the
+-- policy changes.
 -- KEYS  the source
 -- ARGV  name of the target
--- Reply how many came back
+-- Reply how many came back; there may be more when it is not 0
 -- Fails QueueDoesNotExist
 register('quest_take_back', {'allow-oom'}, function(keys, args)
   local queue, target = keys[1], args[1]
   local q = open(queue)
   local t = now()
-  local items = redis.call('LRANGE', queue .. ':outbox', 0, 99)
+  local items, bytes = {}, 0
+  each_leaving(queue, function(item)
+    if select(3, parts_of_item(item)) == target then
+      items[#items + 1] = item
+      bytes = bytes + #item
+    end
+    return #items == BACK_LIMIT or bytes >= BYTES_LIMIT
+  end)
   reach(queue)
 
-  local back = 0
-  for _, item in ipairs(items) do
-    local to, record = string.match(item, '^%d+ %S+ (%S+) (.*)$')
-    if to == target then
-      redis.call('LREM', queue .. ':outbox', 1, item)
-      arrive(q, t, record)
-      back = back + 1
-    end
-  end
   if q.target == target then
     redis.call('HSET', queue, 'redrive_stopped', 1)
     renew(q)
+    q.target = false
   end
-  if back > 0 then fail_task(queue, 'AWS.SimpleQueueService.NonExistentQueue') end
-  return back
+  for i = #items, 1, -1 do -- each goes in front of the one that left after it
+    local _, incarnation, _, undo, record = parts_of_item(items[i])
+    undo = cmsgpack.unpack(undo)
+    redis.call('LREM', queue .. ':outbox', 1, items[i])
+    if incarnation == q.incarnation then
+      restore(q, t, undo, record)
+    else -- the queue has been made anew since: there is no old place
+      arrive(q, t, (old_record(undo, record)))
+    end
+    if undo.task then fail_task(queue, undo.task) end
+  end
+  return #items
 end)

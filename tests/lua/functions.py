@@ -19,6 +19,7 @@ WRITING: dict[str, list[Any]] = {
     "quest_take_back": ["other"],
     "quest_start_move": ["id", "", 0],
     "quest_cancel_move": ["id"],
+    "quest_target_made": [],
     "quest_pass": [],
 }
 """The functions that write in a queue, and arguments of which each makes sense."""
@@ -27,17 +28,17 @@ READING: dict[str, list[Any]] = {
     "quest_attributes": [],
     "quest_facts": [],
     "quest_compare": ["VisibilityTimeout", 30],
-    "quest_outbox": [10],
+    "quest_outbox": [10, 0],
     "quest_tasks": [],
     "quest_alarm": [],
 }
-OF_THE_LEASE = {"quest_lease", "quest_holder"}
+OF_THE_LEASE = {"quest_lease", "quest_holder", "quest_grants"}
 QUEST = {"sendMessage", "getMessage", "deleteMessage"}
 WITHOUT_QUEUE = {"quest_alarm", "quest_outbox", "quest_ack", "quest_create"}
 """Functions for which a queue that does not exist is no mistake."""
 
 WHEN_FULL = {
     "quest_receive", "quest_delete", "quest_change_visibility", "quest_give_back", "quest_tick", "quest_purge",
-    "quest_delete_queue", "quest_ack", "quest_take_back", "quest_cancel_move", "quest_pass", "quest_lease", "getMessage", "deleteMessage",
+    "quest_delete_queue", "quest_ack", "quest_take_back", "quest_target_made", "quest_cancel_move", "quest_pass", "quest_lease", "getMessage", "deleteMessage",
 }  # fmt: skip
 """What works in a full Redis: all that makes room or gives it away."""

@@ -70,10 +70,10 @@ def test_dead_letters_go_on(full: Quest) -> None:
     for _ in range(3):
         full.receive(10, 0)
     full.receive(10)
-    moved = full.counts("dead")[0] + len(full.read("quest_outbox", "orders", 10)) // 4
+    moved = full.counts("dead")[0] + len(full.read("quest_outbox", "orders", 10, 0)) // 4
     assert moved == 4
     if full.clustered:
-        number = full.read("quest_outbox", "orders", 2)[4]
+        number = full.read("quest_outbox", "orders", 2, 0)[4]
         assert full.call("quest_ack", "orders", number) == 2
         assert full.call("quest_take_back", "orders", "dead") == 2
 

@@ -179,7 +179,7 @@ def test_five_tries_in_a_cluster(cluster: Quest) -> None:
     _send(cluster.redis, "a")
     assert not {key for key in cluster.keys() if "dlq" in key}
     _try_five_times(cluster, cluster.redis)
-    [number, _, target, _] = cluster.read("quest_outbox", "orders", 10)
+    [number, _, target, _] = cluster.read("quest_outbox", "orders", 10, 0)
     assert target == b"orders-dlq"
     assert int(number) > START_MS - 10**12
 

@@ -226,9 +226,9 @@ def test_delete_queue(quest: Quest) -> None:
 def test_delete_queue_keeps_what_leaves(quest: Quest) -> None:
     """Messages of a deleted queue that are on their way to another slot still go there."""
     quest.create()
-    quest.redis.rpush("quest:{orders}:outbox", "7 abc123 other record")
+    quest.redis.rpush("quest:{orders}:outbox", b"7 abc123 other \0\0\0\x01urecord")
     quest.call("quest_delete_queue", "orders")
-    assert quest.read("quest_outbox", "orders", 10) == [b"7", b"abc123", b"other", b"record"]
+    assert quest.read("quest_outbox", "orders", 10, 0) == [b"7", b"abc123", b"other", b"record"]
     assert quest.call("quest_ack", "orders", 7) == 1
     assert quest.keys() - {"quest:queues"} == {"quest:{orders}:deleted"}
 

@@ -117,7 +117,7 @@ def test_across_slots(cluster: Quest) -> None:
     cluster.send("a", "b", "c", queue="dead")
     cluster.call("quest_start_move", "dead", "t", "other", 1)
     cluster.tick("dead")
-    number, incarnation, target, record = cluster.read("quest_outbox", "dead", 10)
+    number, incarnation, target, record = cluster.read("quest_outbox", "dead", 10, 0)
     assert target == b"other"
     cluster.call("quest_arrive", "other", incarnation, number, record)
     cluster.call("quest_ack", "dead", number)

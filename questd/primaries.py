@@ -1,0 +1,183 @@
+"""The primaries of a Redis, each with its pipeline and its channels: here the one of a single server.
+
+Sentinel (sentinel.py) and Cluster (cluster.py) are the same to everybody else: which primary has a key, what becomes of
+a call that it refused, and who hears of it when the primaries change.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.crc import key_slot
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError, ResponseError
+
+from questd import errors
+from questd.addresses import Addresses
+from questd.pipeline import CONNECT_SECONDS, Pipeline, RedisUnavailable
+
+log = logging.getLogger(__name__)
+
+LEASE = "quest:lease"
+
+AGAIN_SECONDS = 0.2
+"""Before a lost subscription is made anew."""
+
+SILENCE_SECONDS = 2.0
+"""A subscription that heard nothing for so long asks whether Redis is there; without an answer it is lost."""
+
+Call = Callable[..., asyncio.Future[Any]]
+"""Pipeline.call, or what takes its arguments and does more."""
+
+Take = Callable[[bytes | None], Awaitable[None]]
+"""Takes what was published, or None for what may have been missed."""
+
+Execute = Callable[..., Awaitable[Any]]
+"""Runs one command on a Redis and gives its reply."""
+
+
+@dataclass(eq=False)
+class Primary:
+    """One server that takes writes."""
+
+    url: str
+    pipeline: Pipeline
+    name: str = ""
+    """Of this primary among others; '' when there is one."""
+    lease: str = LEASE
+    """The key by which one process does the background task here."""
+    slots: set[int] | None = field(default=None, repr=False)
+    """The slots of a Cluster that it has; None: every key is here."""
+
+    def has(self, key: str) -> bool:
+        """Tell whether a key is here."""
+        return self.slots is None or key_slot(key.encode()) in self.slots
+
+    @contextlib.asynccontextmanager
+    async def client(self) -> AsyncIterator[Redis]:
+        """Give an ordinary client for the length of the block, beside the pipeline."""
+        async with client_of(self.url) as client:
+            yield client
+
+    async def hear(self, channel: str, take: Take) -> None:
+        """Give `take` what is published on a channel here, until cancelled."""
+        await hear(self.url, channel, take)
+
+
+async def hear(url: str, channel: str, take: Take) -> None:
+    """Give `take` what is published on a channel of a server, until cancelled.
+
+    It gets None first, and again after every gap in which it may have missed something.
+    """
+    heard = True
+    while True:
+        try:
+            async with client_of(url) as client, client.pubsub() as subscription:
+                await subscription.subscribe(channel)
+                heard = True
+                await _listen(subscription, take)
+        except (RedisError, OSError, RedisUnavailable, errors.SQSError) as error:
+            log.log(logging.WARNING if heard else logging.DEBUG, "%s: Redis went away (%s)", channel, error)
+            heard = False
+            await asyncio.sleep(AGAIN_SECONDS)
+
+
+async def _listen(subscription: PubSub, take: Take) -> None:
+    asked = False
+    while True:
+        message = await subscription.get_message(timeout=SILENCE_SECONDS)
+        if message is None and asked:
+            raise RedisConnectionError(f"it did not answer for {SILENCE_SECONDS:g} s")
+        asked = message is None
+        if message is None:
+            await subscription.ping()
+        elif message["type"] == "subscribe":
+            await take(None)
+        elif message["type"] == "message":
+            await take(message["data"])
+
+
+def client_of(url: str, seconds: float | None = None) -> Redis:
+    """Return an ordinary client of one server, which tries everything once, for at most so many seconds."""
+    connect_seconds = seconds or CONNECT_SECONDS
+    once = Retry(NoBackoff(), 0)
+    return Redis.from_url(url, protocol=2, retry=once, socket_connect_timeout=connect_seconds, socket_timeout=seconds)
+
+
+class Primaries:
+    """The only primary there is: it has every key."""
+
+    clustered = False
+    """Whether keys without a common hash tag may be on different servers, out of one another's functions' reach."""
+
+    def __init__(self, addresses: Addresses) -> None:
+        self.addresses = addresses
+        self.changes: list[Callable[[], None]] = []
+        """Called when there are other primaries than before, or their slots have changed."""
+        self.connects: list[Callable[[Primary], None]] = []
+        """Called with a primary after every successful connection to it."""
+        self.all: list[Primary] = []
+        self.call: Call
+        """Call a command on the primary that has its key: Pipeline.call."""
+
+    async def connect(self) -> None:
+        """Connect for the first time, and stay connected from then on; raises RedisUnavailable."""
+        pipeline = Pipeline(self.addresses.url)
+        self._take(Primary(self.addresses.url, pipeline))
+        await pipeline.connect()
+
+    def _take(self, primary: Primary) -> None:
+        self.all, self.call = [primary], primary.pipeline.call
+        primary.pipeline.connects.append(lambda: self._connected(self.all[0]))
+
+    def _connected(self, primary: Primary) -> None:
+        for listener in self.connects:
+            listener(primary)
+
+    def _changed(self) -> None:
+        for listener in self.changes:
+            listener()
+
+    async def close(self) -> None:
+        """Wait for the calls in flight, at most for the deadline, and disconnect."""
+        await asyncio.gather(*(primary.pipeline.close() for primary in self.all))
+
+    async def urls(self) -> list[str]:
+        """Return the URL of every primary, without being connected. Raises RedisUnavailable."""
+        return [self.addresses.url]
+
+    def of(self, key: str) -> Primary:  # noqa: ARG002  # every key is there
+        """Return the primary that has a key. Raises RedisUnavailable when none has."""
+        return self.all[0]
+
+    async def after(self, error: ResponseError, key: str) -> Call | None:  # noqa: ARG002  # nobody else has the key
+        """Return how to repeat a call that was refused with `error` and did nothing, once that makes sense.
+
+        None: it was no such refusal.
+        """
+        return None
+
+    async def with_each(self, work: Callable[[Primary], Coroutine[Any, Any, None]]) -> None:
+        """Do endless work with each primary as long as it is one; until cancelled."""
+        changed = asyncio.Event()
+        self.changes.append(changed.set)
+        tasks: dict[Primary, asyncio.Task[None]] = {}
+        try:
+            async with asyncio.TaskGroup() as group:
+                while True:
+                    changed.clear()
+                    for gone in tasks.keys() - set(self.all):
+                        tasks.pop(gone).cancel()
+                    for primary in self.all:
+                        if primary not in tasks:
+                            tasks[primary] = group.create_task(work(primary))
+                    await changed.wait()
+        finally:
+            self.changes.remove(changed.set)

@@ -1,0 +1,145 @@
+"""The least a Redis user must be allowed: with just what the README names all works, and what lacks is told at start."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from questd import grants
+from tests.client import ARN, Sqs, serving
+from tests.clusters import ClusterServers, until_so
+from tests.servers import BINARIES, RedisServer, running
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+URL = "redis://questd:password@127.0.0.1"
+
+
+def rules(*, cluster: bool = False) -> list[str]:
+    """Return the words that the README gives to ACL SETUSER questd."""
+    found = re.search(r"<!-- acl -->\n```text\n(.*?)```", README, re.DOTALL)
+    assert found
+    lines = found[1].splitlines()
+    return [word for line in lines[: 2 if cluster else 1] for word in line.split()[3:]]
+
+
+@pytest.fixture(params=BINARIES)
+def server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
+    """Run each server that is installed, with the README's user."""
+    binary = BINARIES[request.param]
+    if binary is None:
+        pytest.skip(f"{request.param} is not installed")
+    with running(binary) as started, started.client() as client:
+        client.execute_command("ACL SETUSER", "questd", *rules())
+        yield started
+
+
+async def story(sqs: Sqs, name: str, dead: str) -> None:
+    """Do a little of everything: both kinds of queues, fair ones too, dead letters, a move task, purge, delete."""
+    await sqs.create(dead)
+    await sqs.create(name, RedrivePolicy=json.dumps({"deadLetterTargetArn": f"{ARN}:{dead}", "maxReceiveCount": 1}))
+    await sqs("TagQueue", QueueUrl=name, Tags={"a": "b"})
+    await sqs("SendMessage", QueueUrl=name, MessageBody="x", MessageGroupId="tenant")
+    await sqs("SendMessage", QueueUrl=name, MessageBody="x", DelaySeconds=1)
+    [message] = await sqs.receive(name, WaitTimeSeconds=1)
+    handle = {"QueueUrl": name, "ReceiptHandle": message["ReceiptHandle"]}
+    await sqs("ChangeMessageVisibility", **handle, VisibilityTimeout=0)
+    assert await sqs.receive(name) == []
+
+    async def dead_lettered() -> bool:
+        return await sqs.counts(dead) == (1, 0, 0)
+
+    await until_so(dead_lettered)
+    await sqs("StartMessageMoveTask", SourceArn=f"{ARN}:{dead}")
+
+    async def moved_back() -> bool:
+        return (await sqs.counts(dead), (await sqs.counts(name))[0] >= 1) == ((0, 0, 0), True)
+
+    await until_so(moved_back)
+    messages = [*await sqs.receive(name, WaitTimeSeconds=5), *await sqs.receive(name, WaitTimeSeconds=5)]
+    for each in messages:
+        await sqs("DeleteMessage", QueueUrl=name, ReceiptHandle=each["ReceiptHandle"])
+    assert len(messages) == 2
+    assert len((await sqs("ListQueues"))["QueueUrls"]) == 2
+    await sqs("PurgeQueue", QueueUrl=name)
+    await sqs("DeleteQueue", QueueUrl=name)
+    fifo = await sqs.create("f.fifo", FifoQueue="true", ContentBasedDeduplication="true")
+    await sqs("SendMessage", QueueUrl=fifo, MessageBody="x", MessageGroupId="g")
+    [message] = await sqs.receive(fifo, ReceiveRequestAttemptId="a")
+    await sqs("DeleteMessage", QueueUrl=fifo, ReceiptHandle=message["ReceiptHandle"])
+    await sqs("DeleteQueue", QueueUrl=fifo)
+
+
+async def test_the_readme_names_enough(server: RedisServer) -> None:
+    """The user of the README is enough for a story of all that questd does, and passes the check."""
+    url = f"{URL}:{server.port}"
+    await grants.load(url, test_mode=False)
+    async with serving(url, test_mode=False) as sqs:
+        await story(sqs, "q", "dead")
+    with server.client() as client:
+        assert not [entry for entry in client.acl_log() if entry["username"] == "questd" and wanted(entry)]
+        assert client.keys("*grants*") == []
+
+
+def wanted(entry: dict[str, str]) -> bool:
+    """Tell whether something was refused that questd wanted; redis-py tells its name, where that is allowed."""
+    return entry["object"] != "client|setinfo"
+
+
+async def test_the_readme_names_enough_for_a_cluster(servers: ClusterServers) -> None:
+    """With the second line the user is enough for a Cluster too."""
+    for node in servers.primaries:
+        node.client.execute_command("ACL SETUSER", "questd", *rules(cluster=True))
+    url = servers.url.replace("://", "://questd:password@")
+    await grants.load(url, test_mode=False)
+    async with serving(url, test_mode=False) as sqs:
+        await story(sqs, servers.name_at(0), servers.name_at(1))
+    for node in servers.primaries:
+        log = node.client.acl_log()
+        node.client.execute_command("ACL DELUSER", "questd")
+        assert not [entry for entry in log if entry["username"] == "questd" and wanted(entry)]
+
+
+def test_the_readme_names_no_more() -> None:
+    """Every rule of the README is of a command that is used and tried."""
+    tried = {str(command[0]).lower() for command in grants.COMMANDS}
+    in_lua = set(re.findall(r"\{'([A-Z]+)'", (files("questd") / "lua" / "grants.lua").read_text()))
+    needed = tried | {name.lower() for name in in_lua} | {"fcall", "function|load"}
+    assert {rule[1:] for rule in rules() if rule.startswith("+")} == needed
+
+
+def test_every_command_of_the_library_is_tried() -> None:
+    """What any Lua file calls, quest_grants tries."""
+    folder = files("questd") / "lua"
+    texts = {path.name: path.read_text() for path in folder.iterdir() if path.name.endswith(".lua")}
+    tried = set(re.findall(r"\{'([A-Z]+)'", texts.pop("grants.lua")))
+    called = {name for text in texts.values() for name in re.findall(r"redis\.p?call\((?:push or )?'([A-Z]+)'", text)}
+    assert called <= tried
+
+
+@pytest.mark.parametrize(
+    ("taken", "lacking"),
+    [
+        (["-zcount"], "+zcount"),
+        (["-hset", "-subscribe", "resetchannels"], "&quest:* +hset +subscribe"),
+        (["-fcall"], "+fcall"),
+        (["-function|load"], "+function|load"),
+        (["resetkeys"], "~quest:*"),
+    ],
+)
+def test_what_is_missing_is_told(server: RedisServer, taken: list[str], lacking: str) -> None:
+    """Questd does not start with less: one line says what the user lacks, without the password."""
+    if taken == ["-function|load"] and "valkey" not in server.binary:
+        taken = ["-function"]  # Redis 7.0 takes no subcommand off that was given alone
+    with server.client() as client:
+        client.execute_command("ACL SETUSER", "questd", *taken)
+    command = [sys.executable, "-m", "questd", "serve", "--port", "0", "--redis-url", f"{URL}:{server.port}"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+    assert (result.returncode, result.stdout) == (1, "")
+    where = f"redis://***@127.0.0.1:{server.port}"
+    wish = f"this Redis user may not do all that questd does. It lacks: {lacking}"
+    assert result.stderr == f"questd: {where}: {wish}\n"
