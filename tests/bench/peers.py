@@ -23,7 +23,7 @@ FETCH_SECONDS = 600
 START_SECONDS = 30
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Peer:
     """One peer. In commands {port} stands for its port; they run in its own directory of the cache."""
 

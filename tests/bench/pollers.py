@@ -56,7 +56,9 @@ async def _poll(host: str, port: int, url: str, count: int) -> None:
 
     members = {"QueueUrl": url, "WaitTimeSeconds": WAIT, "VisibilityTimeout": 43200}
     asked = json.dumps(members).encode()
-    head = f"POST / HTTP/1.1\r\nHost: x\r\nX-Amz-Target: AmazonSQS.ReceiveMessage\r\nContent-Length: {len(asked)}\r\n\r\n"
+    head = (
+        f"POST / HTTP/1.1\r\nHost: x\r\nX-Amz-Target: AmazonSQS.ReceiveMessage\r\nContent-Length: {len(asked)}\r\n\r\n"
+    )
     loop = asyncio.get_running_loop()
     for _ in range(count):
         await loop.create_connection(lambda: Poller(head.encode() + asked, ended), host, port)
