@@ -26,7 +26,7 @@ import aiohttp
 from tests.bench import report
 from tests.bench.idle import MEASUREMENTS, Size
 from tests.bench.loads import SCENARIOS, Figures, Scenario, run, run_bare
-from tests.bench.peers import CACHE, PEERS, Peer, awake, fetch, running
+from tests.bench.peers import CACHE, PEERS, Kept, Peer, fetch
 from tests.bench.results import Results, saved
 from tests.bench.servers import Refused, Server, bare, questd
 from tests.servers import DEFAULT
@@ -53,7 +53,7 @@ def say(line: str) -> None:
 
 @dataclass(frozen=True)
 class Contender:
-    """One server under one load: how it is had, and how the load is put on it, warm-up first."""
+    """One server under one load: how it is had, how the load is put on it, and how long its first warm-up is."""
 
     name: str
     server: AbstractContextManager[Server]
@@ -61,55 +61,58 @@ class Contender:
     warm_up: int
 
 
-@dataclass(frozen=True)
-class Field:
-    """The servers of a run."""
-
-    peers: dict[Peer, Server]
-    warm_up: int
-
-    def contenders(self, scenario: Scenario) -> Iterator[Contender]:
-        """Give the servers that a scenario is for, in turn."""
-        yield Contender("questd", questd(scenario.workers), run, self.warm_up)
-        if scenario.bare:
-            yield Contender("aiohttp", bare(), run_bare, self.warm_up)
-        for peer, server in self.peers.items():
-            if scenario.peers and scenario.depth <= peer.deepest:
-                # A JVM compiles what a load uses while it is used; the second time it is there.
-                first = scenario.name not in server.warmed
-                server.warmed.add(scenario.name)
-                warm_up = max(peer.warm_up, self.warm_up) if first and self.warm_up else self.warm_up
-                yield Contender(peer.name, awake(server), run, warm_up)
+def contenders(scenario: Scenario, peers: list[Kept]) -> Iterator[Contender]:
+    """Give the servers that a scenario is for, in turn."""
+    yield Contender("questd", questd(scenario.workers), run, WARM_UP)
+    if scenario.bare:
+        yield Contender("aiohttp", bare(), run_bare, WARM_UP)
+    for kept in peers:
+        if scenario.peers and scenario.depth <= kept.peer.deepest:
+            yield Contender(kept.peer.name, kept.awake(), run, kept.peer.warm_up)
 
 
-def measure(results: Results, scenarios: list[Scenario], servers: Field) -> None:
-    """Put the loads on the servers, round by round, and note the figures."""
+def measure(
+    results: Results, scenarios: list[Scenario], peers: list[Kept], *, warm: bool = True, path: Path | None = None
+) -> None:
+    """Put the loads on the servers, round by round, and note the figures; keep them in a file after every round."""
     for turn in range(1, results.rounds + 1):
         for scenario in scenarios:
-            for contender in servers.contenders(scenario):
+            for contender in contenders(scenario, peers):
                 say(f"round {turn} of {results.rounds}: {scenario.name}, {contender.name}")
                 figures = None
                 try:
                     with contender.server as server:
-                        if contender.name == "questd":
-                            server.protocol = scenario.protocol
-                        figures = contender.put(scenario, server, results.seconds, contender.warm_up)
+                        figures = _measured(scenario, contender, server, results.seconds, warm=warm)
                 except FAILURES as error:
-                    results.notes.append(f"{scenario.name}, {contender.name}: {error}")
+                    results.note(f"{scenario.name}, {contender.name}: {error}")
                     say(f"  {error}")
                 results.add(scenario.name, contender.name, figures)
+        if path:
+            results.save(path)
 
 
-def start(peers: list[Peer], results: Results, stack: contextlib.ExitStack) -> dict[Peer, Server]:
+def _measured(scenario: Scenario, contender: Contender, server: Server, seconds: int, *, warm: bool) -> Figures:
+    if contender.name == "questd":
+        server.protocol = scenario.protocol
+    # A JVM compiles what a load uses while it is used; the next time it is there.
+    warm_up = WARM_UP if scenario.name in server.warmed else contender.warm_up
+    server.warmed.add(scenario.name)
+    return contender.put(scenario, server, seconds, warm_up if warm else 0)
+
+
+def start(peers: list[Peer], results: Results, stack: contextlib.ExitStack) -> list[Kept]:
     """Fetch and start peers; one that cannot be had is left out and noted."""
-    found = {}
+    found = []
     for peer in peers:
+        kept = Kept(peer)
+        stack.callback(kept.stop)
         try:
             fetch(peer)
-            found[peer] = stack.enter_context(running(peer))
-            results.programs[peer.name] = peer.version()
+            with kept.awake():
+                results.programs[peer.name] = peer.version()
+            found.append(kept)
         except FAILURES as error:
-            results.notes.append(f"{peer.name}: {error}")
+            results.note(f"{peer.name}: {error}")
             say(f"{peer.name} is left out: {error}")
     return found
 
@@ -164,21 +167,21 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def benchmark(options: argparse.Namespace) -> Results:
     """Measure what the command line says."""
-    rounds, seconds, warm_up = (1, 1, 0) if options.quick else (options.rounds, options.seconds, WARM_UP)
+    rounds, seconds = (1, 1) if options.quick else (options.rounds, options.seconds)
     results = Results(machine(), programs(), rounds, seconds)
     chosen = [each for each in SCENARIOS if not options.scenario or each.name in options.scenario]
     if options.quick:
         chosen = [replace(each, depth=min(each.depth, QUICK_DEPTH)) for each in chosen]
     with contextlib.ExitStack() as stack:
         peers = start([peer for peer in PEERS if peer.name in options.peers], results, stack)
-        measure(results, chosen, Field(peers, warm_up))
+        measure(results, chosen, peers, warm=not options.quick, path=KEPT)
     for name, measurement in MEASUREMENTS.items():
         if not options.scenario or name in options.scenario:
             say(name)
             try:
                 results.facts |= measurement(QUICK if options.quick else Size())
             except FAILURES as error:
-                results.notes.append(f"{name}: {error}")
+                results.note(f"{name}: {error}")
                 say(f"  {error}")
     return results
 

@@ -170,7 +170,7 @@ def _environment(peer: Peer, port: int) -> dict[str, str]:
 
 @contextlib.contextmanager
 def running(peer: Peer) -> Iterator[Server]:
-    """Run a peer on a free port, and give it stopped: see `awake`. Raises Refused when it does not start."""
+    """Run a peer on a free port. Raises Refused when it does not start."""
     port = free_port()
     _write_files(peer, port)
     command = [_filled(part, peer, port) for part in peer.command]
@@ -182,7 +182,6 @@ def running(peer: Peer) -> Iterator[Server]:
         server = Server(f"http://127.0.0.1:{port}/", {peer.name: [process.pid]})
         _wait_until_it_answers(server, process)
         server.pids[peer.name] = family(process.pid)
-        _signal(server, signal.SIGSTOP)
         yield server
     finally:
         # It has nothing to save, and a stopped process would not see SIGTERM.
@@ -207,14 +206,31 @@ def _wait_until_it_answers(server: Server, process: subprocess.Popen[bytes]) -> 
     raise Refused(f"it ended with {process.poll()}" if process.poll() is not None else f"it did not start: {said}")
 
 
-@contextlib.contextmanager
-def awake(server: Server) -> Iterator[Server]:
-    """Let a peer run for the length of the block."""
-    _signal(server, signal.SIGCONT)
-    try:
-        yield server
-    finally:
-        _signal(server, signal.SIGSTOP)
+class Kept:
+    """A peer that runs from one load to the next, still between them, and is started anew after one that went wrong."""
+
+    def __init__(self, peer: Peer) -> None:
+        self.peer = peer
+        self._stack = contextlib.ExitStack()
+        self._server: Server | None = None
+
+    @contextlib.contextmanager
+    def awake(self) -> Iterator[Server]:
+        """Let it run for the length of the block. Raises Refused when it does not start."""
+        if self._server is None:
+            self._server = self._stack.enter_context(running(self.peer))
+        _signal(self._server, signal.SIGCONT)
+        try:
+            yield self._server
+        except BaseException:
+            self.stop()
+            raise
+        _signal(self._server, signal.SIGSTOP)
+
+    def stop(self) -> None:
+        """End it."""
+        self._server = None
+        self._stack.close()
 
 
 def _signal(server: Server, number: int) -> None:

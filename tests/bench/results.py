@@ -36,6 +36,11 @@ class Results:
         """Note the figures of a round."""
         self.loads.setdefault(scenario, {}).setdefault(server, []).append(figures)
 
+    def note(self, line: str) -> None:
+        """Note, once, what could not be measured."""
+        if line not in self.notes:
+            self.notes.append(line)
+
     def of(self, scenario: str, server: str, number: Number) -> float | None:
         """Return the median of a number over the rounds."""
         found = [number(each) for each in self.loads.get(scenario, {}).get(server, []) if each]
