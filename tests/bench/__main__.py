@@ -34,7 +34,7 @@ from tests.servers import DEFAULT
 KEPT = CACHE / "figures.json"
 WARM_UP = 3
 QUICK_DEPTH = 400
-QUICK = Size(polls=20, sends=20, queues=20, seconds=1, starts=1, messages=2000)
+QUICK = Size(polls=20, sends=20, queues=20, seconds=1, starts=1, messages=2000, settle=0.2)
 FAILURES = (Refused, OSError, subprocess.SubprocessError, ValueError)
 EXAMPLES = """examples:
   make bench                                          questd and the bare handler

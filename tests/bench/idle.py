@@ -19,9 +19,6 @@ from tests.bench.servers import Refused, Server, questd, started, written
 from tests.servers import DEFAULT, running
 
 HERE = Path(__file__).parent
-SETTLE = 1.5
-"""Seconds in which Redis writes what it has buffered for its file."""
-
 WINDOW = 320
 """Seconds after which a FIFO queue has forgotten deduplication ids: 300, and at most 10 until the next look at them."""
 
@@ -33,10 +30,12 @@ class Size:
     polls: int = 1000
     sends: int = 200
     queues: int = 10_000
-    seconds: int = 20
+    seconds: float = 20
     """A long poll's whole wait, so that each asks again once."""
     starts: int = 5
     messages: int = 100_000
+    settle: float = 1.5
+    """Seconds to wait before memory is read or idleness is measured: Redis writes what it has buffered for its file."""
 
 
 Facts = dict[str, float]
@@ -53,7 +52,7 @@ def long_polls(size: Size) -> Facts:
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as pollers:
             assert pollers.stdout
             pollers.stdout.readline()
-            time.sleep(SETTLE)
+            time.sleep(size.settle)
             grown = sum(server.resident("questd")) - before
             facts = _cpu_percent(server, size.seconds)
             sent = _send_one_by_one(server, url, size.sends)
@@ -68,7 +67,7 @@ def long_polls(size: Size) -> Facts:
     }
 
 
-def _cpu_percent(server: Server, seconds: int) -> dict[str, float]:
+def _cpu_percent(server: Server, seconds: float) -> dict[str, float]:
     before = server.cpu()
     time.sleep(seconds)
     return {kind: (spent - before[kind]) / seconds * 100 for kind, spent in server.cpu().items()}
@@ -113,7 +112,7 @@ def idle_queues(size: Size) -> Facts:
                 connection.request("POST", "/", body, headers)
                 connection.getresponse().read()
         connection.close()
-        time.sleep(SETTLE)
+        time.sleep(size.settle)
         used = _cpu_percent(server, size.seconds)
     return {"% CPU of questd, queues idle": used["questd"], "% CPU of Redis, queues idle": used["redis"]}
 
@@ -133,30 +132,30 @@ def memory(size: Size) -> Facts:
     """Measure what a waiting message of 100 bytes takes in Redis, and a FIFO one within its window and after it."""
     facts: Facts = {}
     with questd(1, "--test-mode") as server:
-        facts["bytes per message"], _ = _growth(server, size.messages, groups=0)
+        facts["bytes per message"], _ = _growth(server, size, groups=0)
     with questd(1, "--test-mode") as server:
-        inside, base = _growth(server, size.messages, groups=1000)
+        inside, base = _growth(server, size, groups=1000)
         facts["bytes per FIFO message, within the window"] = inside
         moved = urllib.request.Request(server.url + "_questd/clock", json.dumps({"advance": WINDOW}).encode())
         urllib.request.urlopen(moved).close()
-        facts["bytes per FIFO message, after the window"] = (_settled(server) - base) / size.messages
+        facts["bytes per FIFO message, after the window"] = (_settled(server, size) - base) / size.messages
     return facts
 
 
-def _growth(server: Server, count: int, groups: int) -> tuple[float, int]:
+def _growth(server: Server, size: Size, groups: int) -> tuple[float, int]:
     """Fill a new queue; return the bytes each message takes, and how many there were before."""
     url = new_queue(server, fifo=bool(groups))
-    base = _settled(server)
-    filled = fill(server, url, count, groups=groups)
-    return (_settled(server) - base) / filled, base
+    base = _settled(server, size)
+    filled = fill(server, url, size.messages, groups=groups)
+    return (_settled(server, size) - base) / filled, base
 
 
-def _settled(server: Server) -> int:
-    """Return the memory in use when it no longer falls."""
+def _settled(server: Server, size: Size) -> int:
+    """Return the memory in use when it no longer changes."""
     now = 0
     while True:
         last = now
-        time.sleep(SETTLE)
+        time.sleep(size.settle)
         now = server.used_memory()
         if abs(now - last) < last * 0.001:
             return now

@@ -166,12 +166,14 @@ def fill(server: Server, url: str, count: int, *, groups: int = 0) -> int:
     deadline = time.monotonic() + FILL_SECONDS
     filled = 0
     requests = _batches(server, url, groups)
-    with socket.create_connection(server.address, timeout=30) as connection, connection.makefile("rb") as answers:
-        while filled < count and time.monotonic() < deadline:
-            connection.sendall(b"".join(itertools.islice(requests, ahead)))
-            for _ in range(ahead):
-                _skip_answer(answers)
-            filled += FILL * ahead
+    while filled < count and time.monotonic() < deadline:
+        # Some servers close a connection after so many requests.
+        with socket.create_connection(server.address, timeout=30) as connection, connection.makefile("rb") as answers:
+            while filled < count and time.monotonic() < deadline:
+                connection.sendall(b"".join(itertools.islice(requests, ahead)))
+                if not all(_skip_answer(answers) for _ in range(ahead)):
+                    break
+                filled += FILL * ahead
     return filled
 
 
@@ -191,9 +193,11 @@ def _batches(server: Server, url: str, groups: int) -> Iterator[bytes]:
         yield request
 
 
-def _skip_answer(answers: BinaryIO) -> None:
-    """Read one answer, whose body has a length or comes in chunks."""
+def _skip_answer(answers: BinaryIO) -> bool:
+    """Read one answer, whose body has a length or comes in chunks; return whether there was one. Raises Refused."""
     status = answers.readline()
+    if not status:
+        return False
     if b" 200 " not in status:
         raise Refused(f"a batch was refused: {status.decode(errors='replace').strip()}")
     length = None
@@ -203,3 +207,4 @@ def _skip_answer(answers: BinaryIO) -> None:
     while length is None and (size := int(answers.readline(), 16)):
         answers.read(size + 2)
     answers.read(2 if length is None else length)
+    return True

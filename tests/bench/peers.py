@@ -122,6 +122,7 @@ PEERS = (
         ("venv/bin/ministack",),
         ("venv/lib/python*/site-packages/ministack-*.dist-info", "ministack-"),
         environment={"GATEWAY_PORT": "{port}", "LOG_LEVEL": "WARNING"},
+        deepest=10_000,
     ),
 )
 

@@ -32,6 +32,10 @@ class Results:
         """Return the names of all servers in the order in which they were first measured."""
         return list(dict.fromkeys(name for servers in self.loads.values() for name in servers))
 
+    def done(self) -> int:
+        """Return how many rounds there were so far."""
+        return max((len(rounds) for servers in self.loads.values() for rounds in servers.values()), default=0)
+
     def add(self, scenario: str, server: str, figures: Figures | None) -> None:
         """Note the figures of a round."""
         self.loads.setdefault(scenario, {}).setdefault(server, []).append(figures)
