@@ -170,11 +170,19 @@ def fill(server: Server, url: str, count: int, *, groups: int = 0) -> int:
         # Some servers close a connection after so many requests.
         with socket.create_connection(server.address, timeout=30) as connection, connection.makefile("rb") as answers:
             while filled < count and time.monotonic() < deadline:
-                connection.sendall(b"".join(itertools.islice(requests, ahead)))
-                if not all(_skip_answer(answers) for _ in range(ahead)):
+                if not _answered(connection, answers, [*itertools.islice(requests, ahead)]):
                     break
                 filled += FILL * ahead
     return filled
+
+
+def _answered(connection: socket.socket, answers: BinaryIO, requests: list[bytes]) -> bool:
+    """Make requests; return False when the server has closed the connection instead of answering. Raises Refused."""
+    try:
+        connection.sendall(b"".join(requests))
+        return all(_skip_answer(answers) for _ in requests)
+    except ConnectionError:
+        return False
 
 
 def _batches(server: Server, url: str, groups: int) -> Iterator[bytes]:
