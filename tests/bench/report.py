@@ -112,7 +112,6 @@ DEEP, DEEPER = "cycle, 150 000 deep", "cycle, 1 000 000 deep"
 GOALS: tuple[Goal, ...] = (
     ("one worker, times the bare aiohttp handler", _against("cycle, one worker", "aiohttp"), "≥", 1.0),
     ("cycle, times goaws", _against("cycle", "goaws"), "≥", 1.0),
-    ("cycle in the Query protocol, times goaws", _against("cycle, Query protocol", "goaws", "cycle"), "≥", 1.0),
     ("cycle, times ElasticMQ", _against("cycle", "elasticmq"), "≥", 2.5),
     ("cycle, times fauxqs", _against("cycle", "fauxqs"), "≥", 2.5),
     ("cycle 1 000 000 deep, times the short queue", _against(DEEPER, "questd", "cycle"), "≥", 0.95),
