@@ -38,7 +38,7 @@ QUICK = Size(polls=20, sends=20, queues=20, seconds=1, starts=1, messages=2000, 
 FAILURES = (Refused, OSError, subprocess.SubprocessError, ValueError)
 EXAMPLES = """examples:
   make bench                                          questd and the bare handler
-  make bench PEERS="elasticmq fauxqs goaws ministack" and the peers, which takes half an hour
+  make bench PEERS="elasticmq fauxqs goaws ministack" and the peers, which takes 40 minutes
   make bench PEERS=goaws README=yes                   and writes what it found into README.md and docs/depth.svg
   python -m tests.bench --scenario cycle --rounds 5   one load
   python -m tests.bench --again --readme              writes what the last run found
@@ -59,6 +59,8 @@ class Contender:
     server: AbstractContextManager[Server]
     put: Callable[[Scenario, Server, int, int], Figures]
     warm_up: int
+    cold: int = 0
+    """How much longer after its start."""
 
 
 def contenders(scenario: Scenario, peers: list[Kept]) -> Iterator[Contender]:
@@ -68,7 +70,7 @@ def contenders(scenario: Scenario, peers: list[Kept]) -> Iterator[Contender]:
         yield Contender("aiohttp", bare(), run_bare, WARM_UP)
     for kept in peers:
         if scenario.peers and scenario.depth <= kept.peer.deepest:
-            yield Contender(kept.peer.name, kept.awake(), run, kept.peer.warm_up)
+            yield Contender(kept.peer.name, kept.awake(), run, kept.peer.warm_up, kept.peer.cold)
 
 
 def measure(
@@ -96,6 +98,8 @@ def _measured(scenario: Scenario, contender: Contender, server: Server, seconds:
         server.protocol = scenario.protocol
     # A JVM compiles what a load uses while it is used; the next time it is there.
     warm_up = WARM_UP if scenario.name in server.warmed else contender.warm_up
+    if not server.warmed:
+        warm_up += contender.cold
     server.warmed.add(scenario.name)
     return contender.put(scenario, server, seconds, warm_up if warm else 0)
 
