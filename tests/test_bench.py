@@ -293,8 +293,9 @@ def _state(pid: int) -> str:
     return "X"
 
 
-def test_a_whole_run() -> None:
+def test_a_whole_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run measures only what is asked for."""
+    monkeypatch.setattr("tests.bench.__main__.KEPT", tmp_path / "figures.json")
     results = benchmark(parsed(["--quick", "--scenario", "start"]))
     assert (results.loads, results.notes) == ({}, [])
     assert set(results.facts) == set(MEASURED["start"])
