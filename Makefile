@@ -11,8 +11,8 @@ start: .venv/questd ## run questd on http://127.0.0.1:9324 with a private Valkey
 test: .venv/dev ## run all tests, against real servers that the tests start themselves
 	.venv/bin/python -m pytest -rs
 
-bench: .venv/dev ## measure how fast questd is here, with wrk; it takes some minutes
-	@.venv/bin/python -m tests.bench
+bench: .venv/dev ## measure how fast questd is here, with wrk: make bench PEERS="elasticmq fauxqs goaws ministack"
+	@.venv/bin/python -m tests.bench $(if $(PEERS),--peers $(PEERS)) $(if $(README),--readme)
 
 lint: .venv/dev ## check the code: ruff, mypy, luacheck
 	.venv/bin/ruff check .
@@ -36,7 +36,7 @@ unload: .venv/questd ## take the library out again, messages stay: make unload R
 	@.venv/bin/questd unload $(if $(REDIS_URL),--redis-url "$$REDIS_URL")
 
 clean: ## remove .venv and everything else that was made here; messages stay
-	rm -rf .venv build dist *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .bench build dist *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find questd tests -name __pycache__ -prune -exec rm -rf {} +
 
 help: ## list the targets
