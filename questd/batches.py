@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from questd import errors
 from questd.action import Facts, Integer, Questd, QueueAction, Request, between, mistake
@@ -25,14 +26,14 @@ class _Entry(BaseModel):
 class SendMessageBatchRequestEntry(_Entry, Message):
     """A message of a batch."""
 
-    def refused(self, facts: Facts) -> errors.SQSError | None:
+    def refused(self, facts: Facts, size: int) -> errors.SQSError | None:
         """Return why this queue does not take it."""
         try:
             self.check(facts)
         except errors.SQSError as error:
             return error
         most = facts.MaximumMessageSize
-        return errors.BatchedMessageTooLong(most) if self.size > most else None
+        return errors.BatchedMessageTooLong(most) if size > most else None
 
 
 class DeleteMessageBatchRequestEntry(_Entry):
@@ -50,76 +51,89 @@ class ChangeMessageVisibilityBatchRequestEntry(_Entry):
     ]
 
 
+@dataclass(frozen=True)
+class Wrong:
+    """An entry that is wrong in itself: what came, and why it fails."""
+
+    given: dict[str, Any]
+    error: errors.SQSError
+
+    @property
+    def Id(self) -> str:
+        """Its Id, which must be right all the same."""
+        name: str = self.given["Id"]
+        return name
+
+
+def _looked_at(model: type[_Entry]) -> AfterValidator:
+    """Return what makes entries out of a list of maps. Raises what makes a batch as a whole wrong (contract 8.1)."""
+    kind = model.__name__
+
+    def look(number: int, given: dict[str, Any]) -> _Entry | Wrong:
+        try:
+            return model.model_validate(given)
+        except ValidationError as error:
+            wrong = mistake(error)
+            if isinstance(wrong, errors.SerializationException):
+                raise wrong from error
+            if isinstance(wrong, errors.MissingParameter):
+                wrong = errors.MissingParameter(f"{kind}.{number}.{wrong.values[0]}")
+            return Wrong(given, wrong)
+
+    def check(given: list[dict[str, Any]]) -> list[_Entry | Wrong]:
+        if not given:
+            raise errors.NoEntries(kind)
+        if len(given) > 10:  # noqa: PLR2004  # contract 8.1
+            raise errors.TooManyEntries(len(given))
+        entries = [look(number, entry) for number, entry in enumerate(given, 1)]
+        _check_ids(kind, given)
+        return entries
+
+    return AfterValidator(check)
+
+
+def _check_ids(kind: str, given: list[dict[str, Any]]) -> None:
+    seen = set()
+    for number, entry in enumerate(given, 1):
+        name = entry.get("Id")
+        if name is None:
+            raise errors.MissingParameter(f"{kind}.{number}.Id")
+        if not ENTRY_ID.fullmatch(name):
+            raise errors.InvalidBatchEntryId
+        if name in seen:
+            raise errors.RepeatedEntryId(name)
+        seen.add(name)
+
+
+Maps = Annotated[list[dict[str, Any]], Field(fail_fast=True)]
+
+
 class BatchAction(QueueAction):
     """What the batches have in common: the entries, and the answer that tells which of them failed."""
 
     entry_model: ClassVar[type[_Entry]]
 
-    Entries: Annotated[list[dict[str, Any]], Field(fail_fast=True)]
+    Entries: Maps
+    """Once looked at, each is of `entry_model`, or Wrong."""
 
-    _right: list[Any] = PrivateAttr(default_factory=list)
-    """Those that are right in themselves, as `entry_model`."""
-    _failed: dict[str, errors.SQSError] = PrivateAttr(default_factory=dict)
-    """What is wrong with the others, by their Ids."""
-
-    def model_post_init(self, _context: object, /) -> None:
-        """Look at the entries, and raise what makes a batch as a whole wrong (contract 8.1)."""
-        if not self.Entries:
-            raise errors.NoEntries(self.entry_model.__name__)
-        if len(self.Entries) > 10:  # noqa: PLR2004  # contract 8.1
-            raise errors.TooManyEntries(len(self.Entries))
-        looked = [self._looked_at(number, entry) for number, entry in enumerate(self.Entries, 1)]
-        self._check_ids()
-        for given, entry in zip(self.Entries, looked, strict=True):
-            if isinstance(entry, errors.SQSError):
-                self._failed[given["Id"]] = entry
-            else:
-                self._right.append(entry)
-
-    def _looked_at(self, number: int, entry: dict[str, Any]) -> _Entry | errors.SQSError:
-        """Return an entry, or what is wrong with it. Raises what makes the request unreadable."""
-        try:
-            return self.entry_model.model_validate(entry)
-        except ValidationError as error:
-            wrong = mistake(error)
-            if isinstance(wrong, errors.SerializationException):
-                raise wrong from error
-            return self._numbered(wrong, number)
-
-    def _check_ids(self) -> None:
-        seen = set()
-        for number, entry in enumerate(self.Entries, 1):
-            name = entry.get("Id")
-            if name is None:
-                raise self._numbered(errors.MissingParameter("Id"), number)
-            if not ENTRY_ID.fullmatch(name):
-                raise errors.InvalidBatchEntryId
-            if name in seen:
-                raise errors.RepeatedEntryId(name)
-            seen.add(name)
-
-    def _numbered(self, error: errors.SQSError, number: int) -> errors.SQSError:
-        """Return a missing parameter's error with its place in the batch."""
-        if isinstance(error, errors.MissingParameter):
-            return errors.MissingParameter(f"{self.entry_model.__name__}.{number}.{error.values[0]}")
-        return error
+    def right(self) -> list[Any]:
+        """Return the entries that are right in themselves."""
+        return [entry for entry in self.Entries if not isinstance(entry, Wrong)]
 
     def result(self, done: dict[str, dict[str, Any]], refused: dict[str, errors.SQSError]) -> dict[str, Any]:
         """Return the answer, in the order of the request; a list without members is left out."""
-        failed = self._failed | refused
-        order = [entry["Id"] for entry in self.Entries]
-        successful = [{"Id": name} | done[name] for name in order if name in done]
-        failures = [
-            {
-                "Id": name,
-                "SenderFault": failed[name].fault == "Sender",
-                "Code": failed[name].code,
-                "Message": failed[name].message,
-            }
-            for name in order
-            if name in failed
+        entries: list[Any] = self.Entries
+        successful = [{"Id": entry.Id} | done[entry.Id] for entry in entries if entry.Id in done]
+        failed = [
+            _failure(entry.Id, entry.error if isinstance(entry, Wrong) else refused[entry.Id])
+            for entry in entries
+            if entry.Id not in done
         ]
-        return {key: value for key, value in (("Successful", successful), ("Failed", failures)) if value}
+        return {key: value for key, value in (("Successful", successful), ("Failed", failed)) if value}
+
+
+def _failure(name: str, error: errors.SQSError) -> dict[str, Any]:
+    return {"Id": name, "SenderFault": error.fault == "Sender", "Code": error.code, "Message": error.message}
 
 
 class SendMessageBatch(BatchAction):
@@ -127,10 +141,13 @@ class SendMessageBatch(BatchAction):
 
     entry_model = SendMessageBatchRequestEntry
 
+    Entries: Annotated[Maps, _looked_at(SendMessageBatchRequestEntry)]
+
     async def __call__(self, questd: Questd, request: Request) -> dict[str, Any]:
         """Store those that are right, in order, in one step."""
-        entries: list[SendMessageBatchRequestEntry] = self._right
-        self._check_size(questd.settings.max_message_size)
+        entries: list[SendMessageBatchRequestEntry] = self.right()
+        sizes = [entry.size() for entry in entries]
+        self._check_size(questd.settings.max_message_size, sum(sizes))
         ids: dict[str, bytes] = {}
         refused: dict[str, errors.SQSError] = {}
 
@@ -138,8 +155,8 @@ class SendMessageBatch(BatchAction):
             ids.clear()
             refused.clear()
             self._check_groups(facts)
-            for entry in entries:
-                error = entry.refused(facts)
+            for entry, size in zip(entries, sizes, strict=True):
+                error = entry.refused(facts, size)
                 if error:
                     refused[entry.Id] = error
                 else:
@@ -151,13 +168,12 @@ class SendMessageBatch(BatchAction):
         done = {entry.Id: entry.receipt(*sent(ids[entry.Id], reply, i)) for i, entry in enumerate(kept)}
         return self.result(done, refused)
 
-    def _check_size(self, most: int) -> None:
-        """Raise BatchTooLong: all entries count, and the queue's own limit does not (contract 8.3)."""
-        size = sum(entry.size for entry in self._right)
+    def _check_size(self, most: int, size: int) -> None:
+        """Raise BatchTooLong: wrong entries count too, and the queue's own limit does not (contract 8.3)."""
         for entry in self.Entries:
-            if entry["Id"] in self._failed:
-                given = {name: value for name, value in entry.items() if value is not None}
-                size += Content.model_validate(given).size
+            if isinstance(entry, Wrong):
+                given = {name: value for name, value in entry.given.items() if value is not None}
+                size += Content.model_validate(given).size()
         if size > most:
             raise errors.BatchTooLong(most, size)
 
@@ -166,9 +182,10 @@ class SendMessageBatch(BatchAction):
         if not facts.FifoQueue:
             return
         for entry in self.Entries:
-            if entry.get("MessageGroupId") is None:
+            given = entry.given if isinstance(entry, Wrong) else vars(entry)
+            if given.get("MessageGroupId") is None:
                 raise errors.BatchedWithoutGroup
-            if entry.get("MessageDeduplicationId") is None and not facts.ContentBasedDeduplication:
+            if given.get("MessageDeduplicationId") is None and not facts.ContentBasedDeduplication:
                 raise errors.NoDeduplicationId
 
 
@@ -177,12 +194,14 @@ class DeleteMessageBatch(BatchAction):
 
     entry_model = DeleteMessageBatchRequestEntry
 
+    Entries: Annotated[Maps, _looked_at(DeleteMessageBatchRequestEntry)]
+
     async def __call__(self, questd: Questd, _request: Request) -> dict[str, Any]:
         """Delete them in one step."""
-        entries: list[DeleteMessageBatchRequestEntry] = self._right
+        entries: list[DeleteMessageBatchRequestEntry] = self.right()
         handles = [entry.ReceiptHandle for entry in entries]
         reply = await questd.ask("quest_delete", self.QueueUrl, lambda _: handles, repeat=True)
-        return self.result(*_outcomes(entries, reply))
+        return self.result(*_outcomes(entries, reply, [None] * len(entries)))
 
 
 class ChangeMessageVisibilityBatch(BatchAction):
@@ -190,23 +209,28 @@ class ChangeMessageVisibilityBatch(BatchAction):
 
     entry_model = ChangeMessageVisibilityBatchRequestEntry
 
+    Entries: Annotated[Maps, _looked_at(ChangeMessageVisibilityBatchRequestEntry)]
+
     async def __call__(self, questd: Questd, _request: Request) -> dict[str, Any]:
         """Change them in one step."""
-        entries: list[ChangeMessageVisibilityBatchRequestEntry] = self._right
+        entries: list[ChangeMessageVisibilityBatchRequestEntry] = self.right()
+        timeouts = [entry.VisibilityTimeout for entry in entries]
         arguments = [part for entry in entries for part in (entry.ReceiptHandle, entry.VisibilityTimeout * 1000)]
         reply = await questd.ask("quest_change_visibility", self.QueueUrl, lambda _: arguments, repeat=True)
-        return self.result(*_outcomes(entries, reply))
+        return self.result(*_outcomes(entries, reply, timeouts))
 
 
 def _outcomes(
-    entries: Sequence[DeleteMessageBatchRequestEntry | ChangeMessageVisibilityBatchRequestEntry], reply: list[bytes]
+    entries: Sequence[DeleteMessageBatchRequestEntry | ChangeMessageVisibilityBatchRequestEntry],
+    reply: list[bytes],
+    timeouts: Sequence[int | None],
 ) -> tuple[dict[str, dict[str, Any]], dict[str, errors.SQSError]]:
     """Sort what became of each handle into done and refused."""
     done: dict[str, dict[str, Any]] = {}
     refused: dict[str, errors.SQSError] = {}
-    for entry, status in zip(entries, reply, strict=True):
+    for entry, status, timeout in zip(entries, reply, timeouts, strict=True):
         try:
-            outcome(status, entry.ReceiptHandle, getattr(entry, "VisibilityTimeout", None))
+            outcome(status, entry.ReceiptHandle, timeout)
         except errors.SQSError as error:
             refused[entry.Id] = error
         else:

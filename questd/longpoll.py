@@ -6,7 +6,7 @@ having asked hands it on. It knows nothing of HTTP or messages: `ask` is the cal
 """
 
 import asyncio
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,8 +38,15 @@ class _Queue:
     """The waiters on one queue, those asleep in the order of their coming; a wake that found all of them asking."""
 
     waiters: set[_Waiter] = field(default_factory=set)
-    asleep: deque[_Waiter] = field(default_factory=deque)
+    asleep: OrderedDict[_Waiter, None] = field(default_factory=OrderedDict)
     missed: bool = False
+    latest: float = 0.0
+    """When the last of them all is to end (the loop's time); a waiter that leaves early does not change it."""
+
+    def join(self, waiter: _Waiter) -> None:
+        """Add a waiter."""
+        self.waiters.add(waiter)
+        self.latest = max(self.latest, waiter.deadline)
 
 
 class LongPolls:
@@ -74,11 +81,13 @@ class LongPolls:
         """Ask for messages of the queue `key` until there are some, for at most `seconds`."""
         queue = self._queues.setdefault(key, _Queue())
         waiter = _Waiter(asyncio.get_running_loop().time() + seconds)
-        queue.waiters.add(waiter)
+        queue.join(waiter)
         woken = False
         try:
             while True:
-                reply = await ask(self._left_ms(waiter), self._others_ms(queue, waiter))
+                # Longer than any of the others waits does no harm: a wake that finds nobody is handed on.
+                others_ms = self._left_ms(queue.latest) if len(queue.waiters) > 1 else 0
+                reply = await ask(self._left_ms(waiter.deadline), others_ms)
                 woken = False
                 if len(reply) > FIRST or self._is_over(waiter, reply):
                     return reply
@@ -91,22 +100,19 @@ class LongPolls:
         finally:
             self._leave(key, queue, waiter, hand_on=woken)
 
-    def _left_ms(self, waiter: _Waiter) -> int:
+    def _left_ms(self, deadline: float) -> int:
         if self._closed:
             return 0
-        return max(0, round((waiter.deadline - asyncio.get_running_loop().time()) * 1000))
-
-    def _others_ms(self, queue: _Queue, waiter: _Waiter) -> int:
-        return max((self._left_ms(other) for other in queue.waiters if other is not waiter), default=0)
+        return max(0, round((deadline - asyncio.get_running_loop().time()) * 1000))
 
     def _is_over(self, waiter: _Waiter, reply: list[Any]) -> bool:
-        return not reply[MORE] and self._left_ms(waiter) == 0
+        return not reply[MORE] and self._left_ms(waiter.deadline) == 0
 
     async def _sleep(self, queue: _Queue, waiter: _Waiter) -> bool:
         """Sleep until a wake (True) or the deadline (False)."""
         loop = asyncio.get_running_loop()
         waiter.alarm = loop.create_future()
-        queue.asleep.append(waiter)
+        queue.asleep[waiter] = None
         timer = loop.call_at(waiter.deadline, self._rouse, waiter, False)  # noqa: FBT003  # the future's result
         try:
             return await waiter.alarm
@@ -116,8 +122,7 @@ class LongPolls:
             raise
         finally:
             timer.cancel()
-            if waiter in queue.asleep:
-                queue.asleep.remove(waiter)
+            queue.asleep.pop(waiter, None)
 
     @staticmethod
     def _rouse(waiter: _Waiter, woken: bool) -> bool:  # noqa: FBT001  # the future's result
@@ -142,7 +147,7 @@ class LongPolls:
                 self._hand_on(key)
             return
         while queue.asleep:
-            if self._rouse(queue.asleep.popleft(), woken=True):
+            if self._rouse(queue.asleep.popitem(last=False)[0], woken=True):
                 return
         queue.missed = True
 
@@ -152,7 +157,7 @@ class LongPolls:
             if chosen(key):
                 queue.missed = True
                 while queue.asleep:
-                    self._rouse(queue.asleep.popleft(), woken=True)
+                    self._rouse(queue.asleep.popitem(last=False)[0], woken=True)
 
     def close(self) -> None:
         """End every wait, now and from now on, with what there is: nothing."""

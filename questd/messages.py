@@ -91,9 +91,8 @@ class Content(BaseModel):
     MessageBody: str = ""
     MessageAttributes: message_attributes.Values | None = None
 
-    @cached_property
     def size(self) -> int:
-        """The bytes that count: body and user attributes (contract 4.4)."""
+        """Return the bytes that count: body and user attributes (contract 4.4)."""
         size = len(self.MessageBody.encode())
         return size + message_attributes.size(self.MessageAttributes) if self.MessageAttributes else size
 
@@ -201,7 +200,7 @@ class SendMessage(Message, QueueAction):
 
         def arguments(facts: Facts) -> Entry:
             self.check(facts)
-            if self.size > facts.MaximumMessageSize:
+            if self.size() > facts.MaximumMessageSize:
                 raise errors.MessageTooLong(facts.MaximumMessageSize)
             return self.stored(message_id, facts, request)
 

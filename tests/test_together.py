@@ -195,6 +195,7 @@ def test_no_call_is_too_heavy() -> None:
     """Large messages count for what they are: sends of 64 KiB go alone."""
     weight = KINDS["quest_send"].weight
     assert weight((b"v", b"id", "", b"", b"x" * 100, "", b"")) == 1
+    assert weight((b"v", *(b"id", "", b"", b"x" * 100, "", b"") * 2)) == 2
     assert weight((b"v", b"id", "", b"", b"x" * 65_536, "", b"")) == 65
     assert weight((b"v", *(b"id", "", b"", b"x" * 2048, "", b"") * 10)) == 30
 
