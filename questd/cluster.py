@@ -15,7 +15,7 @@ from redis.exceptions import AskError, ClusterDownError, MovedError, RedisError,
 
 from questd.addresses import Addresses, Node
 from questd.pipeline import Pipeline, RedisUnavailable
-from questd.primaries import LEASE, Call, Execute, Primaries, Primary, client_of
+from questd.primaries import LEASE, Execute, Primaries, Primary, Route, client_of
 
 log = logging.getLogger(__name__)
 
@@ -86,19 +86,21 @@ class Cluster(Primaries):
             future.set_exception(error)
             return future
 
-    async def after(self, error: ResponseError, key: str) -> Call | None:
-        """Return how to repeat a call that came to the wrong node, or to a slot on its way."""
+    async def after(self, error: ResponseError, key: str) -> Route | None:
+        """Return where to repeat a call that came to the wrong node, or to a slot on its way."""
+        if isinstance(error, AskError) and not isinstance(error, MovedError):
+            pipeline = await self._pipeline_at(Node(*error.node_addr))
+            return Route(pipeline, partial(_asking, pipeline))
         if isinstance(error, MovedError):
             await self._moved(key_slot(key.encode()), Node(*error.node_addr))
-            return self.call
-        if isinstance(error, AskError):
-            return partial(_asking, await self._pipeline_at(Node(*error.node_addr)))
-        if isinstance(error, TryAgainError) or HALF_MOVED.search(str(error)):
+        elif isinstance(error, TryAgainError) or HALF_MOVED.search(str(error)):
             await asyncio.sleep(TRY_AGAIN_SECONDS)
-            return self.call
-        if isinstance(error, ClusterDownError):
-            self._suspect.set()
-        return None
+        else:
+            if isinstance(error, ClusterDownError):
+                self._suspect.set()
+            return None
+        pipeline = self.of(key).pipeline
+        return Route(pipeline, pipeline.call)
 
     async def _moved(self, slot: int, node: Node) -> None:
         """Take in that a slot is elsewhere; the node that says so knows it better than the one asked next may."""
@@ -115,10 +117,17 @@ class Cluster(Primaries):
                 return primary.pipeline
         if node not in self._guests:
             self._guests[node] = Pipeline(self.addresses.server(node))
-            self._guests[node].start()
-        if not self._guests[node].connected:
+            await _connect(self._guests[node])
+        elif not self._guests[node].connected:
             await asyncio.sleep(TRY_AGAIN_SECONDS)
         return self._guests[node]
+
+    def _dismiss_guests(self) -> None:
+        """Close the pipelines of guests that are primaries now, or have gone."""
+        primaries = {primary.url for primary in self.all}
+        for node, guest in list(self._guests.items()):
+            if self.addresses.server(node) in primaries or not guest.connected:
+                self._start(self._guests.pop(node).close())
 
     async def _follow(self) -> None:
         """Look at the slots now and then, and often while a primary is away."""
@@ -164,6 +173,7 @@ class Cluster(Primaries):
             self._give(known.get(each) or new[each], slots)
         for each in known.keys() - wanted.keys():
             self._start(known[each].pipeline.close())
+        self._dismiss_guests()
         if self._by_slot != before:
             self._changed()
 
