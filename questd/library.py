@@ -252,6 +252,14 @@ class Library:
         except RedisUnavailable as error:
             raise errors.ServiceUnavailable(str(error)) from error
 
+    async def check(self) -> None:
+        """Raise ServiceUnavailable when no primary can run a function of the library."""
+        command = ("FCALL", "quest_version", 0)
+        asked = (self._on(primary.pipeline, command) for primary in self.primaries.all)
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        if all(isinstance(answer, BaseException) for answer in answers):
+            raise errors.ServiceUnavailable(str(answers[0]) if answers else "no server")
+
     async def _on(self, pipeline: Pipeline, command: tuple[Any, ...]) -> Any:  # noqa: ANN401
         try:
             return await pipeline.call(*command)

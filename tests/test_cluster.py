@@ -193,6 +193,8 @@ async def test_a_shard_is_down() -> None:
                 else:
                     assert len(reply.json["Messages"]) == 1
             assert (await sqs.ask("ListQueues")).status == 503
+            async with sqs.session.get(f"{sqs.url}/health/ready") as response:
+                assert response.status == 200
             servers.primaries[dead].server.start()
 
             async def back() -> bool:
