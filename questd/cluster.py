@@ -138,10 +138,8 @@ class Cluster(Primaries):
                 async with asyncio.timeout(LOOK_SECONDS if well else 0):
                     await self._suspect.wait()
             self._suspect.clear()
-            try:
+            with contextlib.suppress(RedisUnavailable):
                 await self.look()
-            except RedisUnavailable as error:
-                log.warning("%s", error)
 
     async def look(self) -> None:
         """Ask for the slots and follow them; looks that come together are one. Raises RedisUnavailable."""
@@ -157,8 +155,9 @@ class Cluster(Primaries):
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and task.exception():
-            log.debug("the Cluster: %s", task.exception())
+        error = None if task.cancelled() else task.exception()
+        if error:
+            log.debug("the Cluster: %s", error)
 
     async def _look(self) -> None:
         found = await self._ask()
@@ -166,7 +165,11 @@ class Cluster(Primaries):
         known = {(primary.name, primary.url): primary for primary in self.all}
         wanted = {(name, self.addresses.server(node)): slots for (name, node), slots in found.items()}
         new = {each: self._primary(*each) for each in wanted.keys() - known.keys()}
-        await asyncio.gather(*(_connect(primary.pipeline) for primary in new.values()))
+        try:
+            await asyncio.gather(*(_connect(primary.pipeline) for primary in new.values()))
+        except asyncio.CancelledError:
+            await asyncio.gather(*(primary.pipeline.close() for primary in new.values()))
+            raise
         self.all = []
         self._by_slot = [None] * REDIS_CLUSTER_HASH_SLOTS
         for each, slots in wanted.items():
@@ -198,12 +201,11 @@ class Cluster(Primaries):
             try:
                 async with client_of(self.addresses.server(node), ASK_SECONDS) as client:
                     execute: Execute = client.execute_command
-                    reply = await execute("CLUSTER", "SLOTS")
-            except (RedisError, OSError) as error:
+                    found, nodes = _read(await execute("CLUSTER", "SLOTS"), node.host)
+            except (RedisError, OSError, ValueError, TypeError, AttributeError) as error:
                 problem = str(error)
                 self._nodes.append(self._nodes.pop(self._nodes.index(node)))
                 continue
-            found, nodes = _read(reply, node.host)
             if found:
                 self._nodes = nodes + [each for each in self._nodes if each not in nodes]
                 return found

@@ -30,7 +30,7 @@ LEASE = "quest:lease"
 AGAIN_SECONDS = 0.2
 """Before a lost subscription is made anew."""
 
-SILENCE_SECONDS = 2.0
+SILENCE_SECONDS = 5.0
 """A subscription that heard nothing for so long asks whether Redis is there; without an answer it is lost."""
 
 Call = Callable[..., asyncio.Future[Any]]
