@@ -51,15 +51,20 @@ class Cluster(Primaries):
         self._guests: dict[Node, Pipeline] = {}  # of nodes that are getting their first slot
         self._suspect = asyncio.Event()
         self._looking: asyncio.Task[None] | None = None
+        self._following: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def connect(self) -> None:
         """Connect to every primary, and follow the Cluster from then on; raises RedisUnavailable."""
         await self.look()
-        self._start(self._follow())
+        self._following = self._start(self._follow())
 
     async def close(self) -> None:
         """Wait for the calls in flight, at most for the deadline, and disconnect."""
+        if self._following:
+            self._following.cancel()
+        if self._tasks:  # what is being closed or asked in this moment ends by itself, as a rule
+            await asyncio.wait(self._tasks, timeout=ASK_SECONDS)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -115,18 +120,19 @@ class Cluster(Primaries):
         for primary in self.all:
             if primary.url == self.addresses.server(node):
                 return primary.pipeline
-        if node not in self._guests:
-            self._guests[node] = Pipeline(self.addresses.server(node))
-            await _connect(self._guests[node])
-        elif not self._guests[node].connected:
+        guest = self._guests.get(node)
+        if guest is None:
+            guest = self._guests[node] = Pipeline(self.addresses.server(node))
+            await _connect(guest)
+        elif not guest.connected:
             await asyncio.sleep(TRY_AGAIN_SECONDS)
-        return self._guests[node]
+        return guest
 
     def _dismiss_guests(self) -> None:
-        """Close the pipelines of guests that are primaries now, or have gone."""
+        """Close the pipelines of guests that are primaries now; one that is just connecting waits for the next look."""
         primaries = {primary.url for primary in self.all}
         for node, guest in list(self._guests.items()):
-            if self.addresses.server(node) in primaries or not guest.connected:
+            if self.addresses.server(node) in primaries and guest.connected:
                 self._start(self._guests.pop(node).close())
 
     async def _follow(self) -> None:
