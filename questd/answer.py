@@ -130,7 +130,7 @@ async def _health(questd: Questd, path: str) -> Answer:
     if path != "/health/ready":
         return Answer(404, PLAIN, b"there is /health/live and /health/ready\n")
     try:
-        await questd.library.call("quest_version", "quest:lease", repeat=True)
+        await questd.library.check()
     except errors.SQSError as error:
         return Answer(503, PLAIN, f"not ready: {error.message}\n".encode())
     return Answer(200, PLAIN, b"ready\n")

@@ -93,13 +93,22 @@ class Background:
             await registry.adopt(self._library, queue)
 
     async def _read_all(self) -> None:
-        queues, remains = await registry.names(self._library)
-        keys = [key for name in (*queues, *remains) if self._primary.has(key := key_of(name))]
+        keys = await self._queues()
         for start in range(0, len(keys), READ_TOGETHER):
             some = keys[start : start + READ_TOGETHER]
             alarms = await asyncio.gather(*(self._library.call("quest_alarm", key, repeat=True) for key in some))
             for key, delay_ms in zip(some, alarms, strict=True):
                 self._note(key, delay_ms)
+
+    async def _queues(self) -> list[str]:
+        """Return the keys of the queues here."""
+        try:
+            queues, remains = await registry.names(self._library)
+        except errors.ServiceUnavailable:
+            if not self._library.primaries.clustered:
+                raise
+            return await registry.found(self._primary)  # the registry is on a primary that is away
+        return [key for name in (*queues, *remains) if self._primary.has(key := key_of(name))]
 
     async def _follow_cluster(self) -> None:
         """Find queues that Redis clients have made, and read all alarms again when other slots are here."""

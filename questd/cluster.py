@@ -15,7 +15,7 @@ from redis.exceptions import AskError, ClusterDownError, MovedError, RedisError,
 
 from questd.addresses import Addresses, Node
 from questd.pipeline import Pipeline, RedisUnavailable
-from questd.primaries import LEASE, Call, Execute, Primaries, Primary, client_of
+from questd.primaries import LEASE, Execute, Primaries, Primary, Route, client_of
 
 log = logging.getLogger(__name__)
 
@@ -51,15 +51,20 @@ class Cluster(Primaries):
         self._guests: dict[Node, Pipeline] = {}  # of nodes that are getting their first slot
         self._suspect = asyncio.Event()
         self._looking: asyncio.Task[None] | None = None
+        self._following: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def connect(self) -> None:
         """Connect to every primary, and follow the Cluster from then on; raises RedisUnavailable."""
         await self.look()
-        self._start(self._follow())
+        self._following = self._start(self._follow())
 
     async def close(self) -> None:
         """Wait for the calls in flight, at most for the deadline, and disconnect."""
+        if self._following:
+            self._following.cancel()
+        if self._tasks:  # what is being closed or asked in this moment ends by itself, as a rule
+            await asyncio.wait(self._tasks, timeout=ASK_SECONDS)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -86,19 +91,21 @@ class Cluster(Primaries):
             future.set_exception(error)
             return future
 
-    async def after(self, error: ResponseError, key: str) -> Call | None:
-        """Return how to repeat a call that came to the wrong node, or to a slot on its way."""
+    async def after(self, error: ResponseError, key: str) -> Route | None:
+        """Return where to repeat a call that came to the wrong node, or to a slot on its way."""
+        if isinstance(error, AskError) and not isinstance(error, MovedError):
+            pipeline = await self._pipeline_at(Node(*error.node_addr))
+            return Route(pipeline, partial(_asking, pipeline))
         if isinstance(error, MovedError):
             await self._moved(key_slot(key.encode()), Node(*error.node_addr))
-            return self.call
-        if isinstance(error, AskError):
-            return partial(_asking, await self._pipeline_at(Node(*error.node_addr)))
-        if isinstance(error, TryAgainError) or HALF_MOVED.search(str(error)):
+        elif isinstance(error, TryAgainError) or HALF_MOVED.search(str(error)):
             await asyncio.sleep(TRY_AGAIN_SECONDS)
-            return self.call
-        if isinstance(error, ClusterDownError):
-            self._suspect.set()
-        return None
+        else:
+            if isinstance(error, ClusterDownError):
+                self._suspect.set()
+            return None
+        pipeline = self.of(key).pipeline
+        return Route(pipeline, pipeline.call)
 
     async def _moved(self, slot: int, node: Node) -> None:
         """Take in that a slot is elsewhere; the node that says so knows it better than the one asked next may."""
@@ -113,12 +120,20 @@ class Cluster(Primaries):
         for primary in self.all:
             if primary.url == self.addresses.server(node):
                 return primary.pipeline
-        if node not in self._guests:
-            self._guests[node] = Pipeline(self.addresses.server(node))
-            self._guests[node].start()
-        if not self._guests[node].connected:
+        guest = self._guests.get(node)
+        if guest is None:
+            guest = self._guests[node] = Pipeline(self.addresses.server(node))
+            await _connect(guest)
+        elif not guest.connected:
             await asyncio.sleep(TRY_AGAIN_SECONDS)
-        return self._guests[node]
+        return guest
+
+    def _dismiss_guests(self) -> None:
+        """Close the pipelines of guests that are primaries now; one that is just connecting waits for the next look."""
+        primaries = {primary.url for primary in self.all}
+        for node, guest in list(self._guests.items()):
+            if self.addresses.server(node) in primaries and guest.connected:
+                self._start(self._guests.pop(node).close())
 
     async def _follow(self) -> None:
         """Look at the slots now and then, and often while a primary is away."""
@@ -129,10 +144,8 @@ class Cluster(Primaries):
                 async with asyncio.timeout(LOOK_SECONDS if well else 0):
                     await self._suspect.wait()
             self._suspect.clear()
-            try:
+            with contextlib.suppress(RedisUnavailable):
                 await self.look()
-            except RedisUnavailable as error:
-                log.warning("%s", error)
 
     async def look(self) -> None:
         """Ask for the slots and follow them; looks that come together are one. Raises RedisUnavailable."""
@@ -148,8 +161,9 @@ class Cluster(Primaries):
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and task.exception():
-            log.debug("the Cluster: %s", task.exception())
+        error = None if task.cancelled() else task.exception()
+        if error:
+            log.debug("the Cluster: %s", error)
 
     async def _look(self) -> None:
         found = await self._ask()
@@ -157,13 +171,18 @@ class Cluster(Primaries):
         known = {(primary.name, primary.url): primary for primary in self.all}
         wanted = {(name, self.addresses.server(node)): slots for (name, node), slots in found.items()}
         new = {each: self._primary(*each) for each in wanted.keys() - known.keys()}
-        await asyncio.gather(*(_connect(primary.pipeline) for primary in new.values()))
+        try:
+            await asyncio.gather(*(_connect(primary.pipeline) for primary in new.values()))
+        except asyncio.CancelledError:
+            await asyncio.gather(*(primary.pipeline.close() for primary in new.values()))
+            raise
         self.all = []
         self._by_slot = [None] * REDIS_CLUSTER_HASH_SLOTS
         for each, slots in wanted.items():
             self._give(known.get(each) or new[each], slots)
         for each in known.keys() - wanted.keys():
             self._start(known[each].pipeline.close())
+        self._dismiss_guests()
         if self._by_slot != before:
             self._changed()
 
@@ -188,12 +207,11 @@ class Cluster(Primaries):
             try:
                 async with client_of(self.addresses.server(node), ASK_SECONDS) as client:
                     execute: Execute = client.execute_command
-                    reply = await execute("CLUSTER", "SLOTS")
-            except (RedisError, OSError) as error:
+                    found, nodes = _read(await execute("CLUSTER", "SLOTS"), node.host)
+            except (RedisError, OSError, ValueError, TypeError, AttributeError) as error:
                 problem = str(error)
                 self._nodes.append(self._nodes.pop(self._nodes.index(node)))
                 continue
-            found, nodes = _read(reply, node.host)
             if found:
                 self._nodes = nodes + [each for each in self._nodes if each not in nodes]
                 return found

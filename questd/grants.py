@@ -49,7 +49,8 @@ async def check(url: str) -> None:
     primaries = topology.of(url)
     try:
         await primaries.connect()
-        lacking = [rule for primary in primaries.all for rule in await _lacking(primaries, primary)]
+        there = [primary for primary in primaries.all if primary.pipeline.connected]
+        lacking = [rule for primary in there for rule in await _lacking(primaries, primary)]
     finally:
         await primaries.close()
     if lacking:

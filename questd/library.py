@@ -10,11 +10,12 @@ from collections.abc import Callable
 from importlib.resources import files
 from typing import Any
 
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
 from questd import errors, topology
 from questd.pipeline import Pipeline, RedisUnavailable
-from questd.primaries import Call, Execute, Primaries, client_of
+from questd.primaries import Call, Execute, Primaries, Route, client_of
 
 log = logging.getLogger(__name__)
 
@@ -81,19 +82,32 @@ async def _loaded_version(execute: Execute) -> int:
 
 
 async def load(url: str, *, test_mode: bool) -> None:
-    """Load the library into the Redis at `url`: into every primary of a Cluster.
+    """Load the library into the Redis at `url`: into every primary of a Cluster that is there.
 
     Raises LibraryRefused when that Redis is too old or has a newer library, RedisError or RedisUnavailable when it
     cannot be used.
     """
-    for each in await topology.of(url).urls():
-        async with client_of(each) as client:
-            server = await client.info("server")
-            if "valkey_version" not in server and int(str(server["redis_version"]).split(".")[0]) < OLDEST_REDIS:
-                raise LibraryRefused(
-                    f"this Redis is version {server['redis_version']}, too old for questd: it needs Redis 7 or Valkey"
-                )
-            await load_with(client.execute_command, test_mode=test_mode)
+    urls = await topology.of(url).urls()
+    lost: list[RedisConnectionError] = []
+    for each in urls:
+        try:
+            await _load(each, test_mode=test_mode)
+        except RedisConnectionError as error:
+            lost.append(error)
+    if len(lost) == len(urls):
+        raise lost[0]
+    for reason in lost:
+        log.warning("the library is not loaded everywhere: %s", reason)
+
+
+async def _load(url: str, *, test_mode: bool) -> None:
+    async with client_of(url) as client:
+        server = await client.info("server")
+        if "valkey_version" not in server and int(str(server["redis_version"]).split(".")[0]) < OLDEST_REDIS:
+            raise LibraryRefused(
+                f"this Redis is version {server['redis_version']}, too old for questd: it needs Redis 7 or Valkey"
+            )
+        await load_with(client.execute_command, test_mode=test_mode)
 
 
 async def unload(url: str, *, force: bool) -> None:
@@ -192,21 +206,21 @@ class Library:
     ) -> Any:  # noqa: ANN401
         """Repeat a call that was refused and did nothing, where and when it is not; raise the error otherwise."""
         until = asyncio.get_running_loop().time() + AGAIN_SECONDS
+        pipeline = self.primaries.of(key).pipeline
+        route: Route | None = Route(pipeline, pipeline.call)
         loaded: set[Pipeline] = set()
         while True:
-            call: Call | None = None
-            if "Function not found" not in str(error):
-                call = await self.primaries.after(error, key)
-            elif (pipeline := self.primaries.of(key).pipeline) not in loaded:
-                loaded.add(pipeline)
-                await self._load_again(pipeline)
-                call = self.primaries.call
-            if call is None:
+            if route and "Function not found" in str(error) and route.pipeline not in loaded:
+                loaded.add(route.pipeline)
+                await self._load_again(route.pipeline)
+            else:
+                route = await self.primaries.after(error, key)
+            if route is None:
                 raise error
             if asyncio.get_running_loop().time() > until:
                 raise RedisUnavailable(f"the queue is between two servers: {error}")
             try:
-                return await self._reply(call, command, repeat=repeat, abandoned=abandoned)
+                return await self._reply(route.call, command, repeat=repeat, abandoned=abandoned)
             except ResponseError as refused:
                 error = refused
 
@@ -253,6 +267,14 @@ class Library:
             raise self._meaning_of(error, function) from error
         except RedisUnavailable as error:
             raise errors.ServiceUnavailable(str(error)) from error
+
+    async def check(self) -> None:
+        """Raise ServiceUnavailable when no primary can run a function of the library."""
+        command = ("FCALL", "quest_version", 0)
+        asked = (self._on(primary.pipeline, command) for primary in self.primaries.all)
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        if all(isinstance(answer, BaseException) for answer in answers):
+            raise errors.ServiceUnavailable(str(answers[0]) if answers else "no server")
 
     async def _on(self, pipeline: Pipeline, command: tuple[Any, ...]) -> Any:  # noqa: ANN401
         try:

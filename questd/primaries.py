@@ -9,7 +9,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
@@ -30,11 +30,19 @@ LEASE = "quest:lease"
 AGAIN_SECONDS = 0.2
 """Before a lost subscription is made anew."""
 
-SILENCE_SECONDS = 2.0
+SILENCE_SECONDS = 5.0
 """A subscription that heard nothing for so long asks whether Redis is there; without an answer it is lost."""
 
 Call = Callable[..., asyncio.Future[Any]]
 """Pipeline.call, or what takes its arguments and does more."""
+
+
+class Route(NamedTuple):
+    """Where to repeat a call, and how."""
+
+    pipeline: Pipeline
+    call: Call
+
 
 Take = Callable[[bytes | None], Awaitable[None]]
 """Takes what was published, or None for what may have been missed."""
@@ -157,8 +165,8 @@ class Primaries:
         """Return the primary that has a key. Raises RedisUnavailable when none has."""
         return self.all[0]
 
-    async def after(self, error: ResponseError, key: str) -> Call | None:  # noqa: ARG002  # nobody else has the key
-        """Return how to repeat a call that was refused with `error` and did nothing, once that makes sense.
+    async def after(self, error: ResponseError, key: str) -> Route | None:  # noqa: ARG002  # nobody else has it
+        """Return where to repeat a call that was refused with `error` and did nothing, once that makes sense.
 
         None: it was no such refusal.
         """

@@ -108,8 +108,13 @@ async def adopt(library: Library, queue: str) -> bool:
 async def discover(library: Library, primary: Primary) -> None:
     """Take in the queues on a primary that nobody has heard of: Redis clients have made them without any questd."""
     known = set((await names(library))[0])
+    for queue in await found(primary):
+        if name_of(queue) not in known:
+            await adopt(library, queue)
+
+
+async def found(primary: Primary) -> list[str]:
+    """Return the keys of the queues on a primary of a Cluster, by looking at all keys there."""
     async with primary.client() as client:
-        async for key in client.scan_iter(match="quest:{*}", count=SCAN, _type="hash"):
-            queue = key.decode(errors="replace")
-            if QUEUE.fullmatch(queue) and name_of(queue) not in known:
-                await adopt(library, queue)
+        keys = [key.decode(errors="replace") async for key in client.scan_iter("quest:{*}", SCAN, _type="hash")]
+    return [key for key in keys if QUEUE.fullmatch(key)]

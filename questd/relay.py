@@ -36,7 +36,7 @@ async def hand_on(library: Library, queue: str) -> None:
 
 async def _some(library: Library, queue: str) -> bool:
     """Hand on some batches, and have the source forget them. Returns whether there were any."""
-    last, targets = 0, set[tuple[str, bytes]]()
+    last, targets, failure = 0, set[tuple[str, bytes]](), None
     try:
         for _ in range(ROUNDS):
             reply = await library.call("quest_outbox", queue, BATCH, last, repeat=True)
@@ -45,10 +45,13 @@ async def _some(library: Library, queue: str) -> bool:
                 break
             targets |= await _batch(library, queue, items)
             last = int(items[-1][0])
-    finally:
-        if last:
-            await asyncio.gather(*(_durable(library, *target) for target in targets))
-            await library.call("quest_ack", queue, last)
+    except errors.SQSError as error:
+        failure = error
+    if last:
+        await asyncio.gather(*(_durable(library, *target) for target in targets))
+        await library.call("quest_ack", queue, last)
+    if failure:
+        raise failure
     return last > 0
 
 

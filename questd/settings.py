@@ -43,7 +43,7 @@ def cores() -> int:
 
 def hidden(text: str) -> str:
     """Return `text` with the user and password of every URL in it hidden."""
-    text = re.sub(r"://\S*@", "://***@", text)
+    text = re.sub(r"://(?!\[user:password@\])\S*@", "://***@", text)  # not what _redis_url says
     return re.sub(r"([?&]\w*password=)[^&\s]*", r"\1***", text)
 
 

@@ -106,6 +106,15 @@ class ClusterServers:
             node.client.flushall()
 
 
+def spare_node(stack: contextlib.ExitStack, servers: ClusterServers) -> Node:
+    """Start a node without slots that joins the cluster."""
+    node = _node(stack, DEFAULT)
+    node.run("CLUSTER MEET", "127.0.0.1", servers.primaries[0].server.port, servers.primaries[0].bus)
+    count = len(servers.nodes) + 1
+    until(lambda: all(each.knows(count) for each in (*servers.nodes, node)))
+    return node
+
+
 def _node(stack: contextlib.ExitStack, binary: str, *options: str) -> Node:
     bus = free_port()
     cluster = ("--cluster-enabled", "yes", "--cluster-port", str(bus), "--cluster-node-timeout", str(TIMEOUT_MS))

@@ -11,7 +11,7 @@ from redis.crc import key_slot
 
 from questd import library
 from tests.client import Sqs, serving
-from tests.clusters import ClusterServers, cluster, until_so
+from tests.clusters import ClusterServers, cluster, spare_node, until_so
 from tests.test_server import Client, History, consume, produce
 
 
@@ -151,6 +151,57 @@ async def test_a_long_poll_follows_its_queue(sqs: Sqs, servers: ClusterServers) 
         await sqs.advance(60)
         received = await asyncio.wait_for(asyncio.gather(*polls), 3)
         assert sorted(message["Body"] for messages in received for message in messages) == ["later", "now"]
+
+
+async def test_a_node_gets_its_first_slot() -> None:
+    """A slot that moves to a node nobody has called yet, without slots and functions, answers all the while."""
+    with cluster(1) as servers, contextlib.ExitStack() as stack:
+        async with serving(servers.url) as sqs:
+            url = await sqs.create()
+            spare = await asyncio.to_thread(spare_node, stack, servers)
+            slot = key_slot(b"quest:{q}")
+            moved = asyncio.create_task(
+                asyncio.to_thread(servers.move, slot, servers.primaries[0], spare, lambda: time.sleep(0.05))
+            )
+            count = 0
+            while not moved.done() or count < 10:
+                await sqs("SendMessage", QueueUrl=url, MessageBody="x")
+                count += 1
+            assert spare.client.hlen("quest:{q}:messages") == count
+            assert await sqs.counts(url) == (count, 0, 0)
+
+
+async def test_a_shard_is_down() -> None:
+    """A questd that starts while a primary is away, with the registry even, serves the queues of the others.
+
+    When it is back, so are its queues.
+    """
+    options = ("--cluster-require-full-coverage", "no", "--appendonly", "yes")
+    with cluster(3, *options) as servers:
+        dead = servers.primaries.index(servers.at("quest:queues"))
+        names = [servers.name_at(place) for place in range(3)]
+        async with serving(servers.url) as sqs:
+            for name in names:
+                await sqs.create(name)
+                await sqs("SendMessage", QueueUrl=name, MessageBody="x", DelaySeconds=2)
+        servers.primaries[dead].server.stop()
+        async with serving(servers.url, test_mode=False) as sqs:
+            for name in names:
+                reply = await sqs.ask("ReceiveMessage", QueueUrl=name, WaitTimeSeconds=5)
+                if name == names[dead]:
+                    assert reply.status == 503
+                else:
+                    assert len(reply.json["Messages"]) == 1
+            assert (await sqs.ask("ListQueues")).status == 503
+            async with sqs.session.get(f"{sqs.url}/health/ready") as response:
+                assert response.status == 200
+            servers.primaries[dead].server.start()
+
+            async def back() -> bool:
+                return (await sqs.ask("ListQueues")).status == 200
+
+            await until_so(back, 10)
+            assert len(await sqs.receive(names[dead], WaitTimeSeconds=5)) == 1
 
 
 class Gated(Client):

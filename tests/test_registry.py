@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from questd import library
+from questd import library, registry, topology
+from questd.library import Library
 from tests.client import Sqs, serving
 from tests.clusters import ClusterServers, until_so
 
@@ -78,3 +79,27 @@ async def test_what_a_deleted_queue_leaves_is_unlinked(sqs: Sqs, servers: Cluste
         return not [key for key in keys if b"group" in key or b"purged" in key or key == b"quest:remains"]
 
     await until_so(gone)
+
+
+async def test_a_queue_made_again_while_it_is_struck_out(sqs: Sqs, servers: ClusterServers) -> None:
+    """Who deletes a queue does not strike out another of its name that has been made meanwhile."""
+    name = servers.name_at(0)
+    await sqs.create(name)
+    primaries = topology.of(servers.url)
+    await primaries.connect()
+    try:
+        await registry.strike(Library(primaries, test_mode=True), name)
+        assert await listed(sqs) == [name]
+        await sqs("DeleteQueue", QueueUrl=name)
+        assert await listed(sqs) == []
+    finally:
+        await primaries.close()
+
+
+async def test_a_queue_that_cannot_be_made(sqs: Sqs, servers: ClusterServers) -> None:
+    """A CreateQueue that fails leaves the registry as it was: a queue that is there stays in it."""
+    name = servers.name_at(0)
+    await sqs.create(name)
+    reply = await sqs.ask("CreateQueue", QueueName=name, Attributes={"DelaySeconds": "7"})
+    assert reply.status == 400
+    assert await listed(sqs) == [name]

@@ -1,6 +1,7 @@
 """The relay on a real Cluster: dead letters and move tasks between slots, and what becomes of them without a target."""
 
 import json
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -144,3 +145,52 @@ async def test_a_target_that_is_gone(sqs: Sqs, servers: ClusterServers) -> None:
         return await sqs.counts(other) == (1, 0, 0)
 
     await until_so(arrived)
+
+
+async def test_without_word_of_its_disk(sqs: Sqs, servers: ClusterServers) -> None:
+    """A target that cannot say what is on its disk gets two seconds before the source forgets what it took."""
+    name, dead = servers.name_at(0), servers.name_at(1)
+    await with_dead_letters(sqs, name, dead)
+    source, target = servers.at(name).client, servers.at(dead).client
+    target.config_set("appendonly", "no")
+    try:
+        await sqs("SendMessage", QueueUrl=name, MessageBody="x")
+        await sqs.receive(name, VisibilityTimeout=0)
+        await sqs.receive(name)
+
+        async def arrived() -> bool:
+            return await sqs.counts(dead) == (1, 0, 0)
+
+        async def forgotten() -> bool:
+            return not source.exists(f"quest:{{{name}}}:outbox")
+
+        await until_so(arrived)
+        began = time.monotonic()
+        await until_so(forgotten)
+        assert time.monotonic() - began > 1.5
+        assert await sqs.counts(dead) == (1, 0, 0)
+    finally:
+        target.config_set("appendonly", "yes")
+
+
+async def test_a_move_task_without_its_target(sqs: Sqs, servers: ClusterServers) -> None:
+    """A move to a queue that was deleted meanwhile fails, and the messages are where they were."""
+    name, dead, other = (servers.name_at(place) for place in range(3))
+    await with_dead_letters(sqs, name, dead)
+    await sqs.create(other)
+    await sqs.fill(dead, ["a", "b", "c"])
+    source = f"{ARN}:{dead}"
+    await sqs("StartMessageMoveTask", SourceArn=source, DestinationArn=f"{ARN}:{other}", MaxNumberOfMessagesPerSecond=1)
+    await sqs("DeleteQueue", QueueUrl=other)
+    await sqs.advance(10)
+
+    async def failed() -> bool:
+        [task] = (await sqs("ListMessageMoveTasks", SourceArn=source))["Results"]
+        return bool(task["Status"] == "FAILED")
+
+    await until_so(failed)
+
+    async def back() -> bool:
+        return (await sqs.counts(dead))[0] + (await sqs.counts(dead))[1] >= 2
+
+    await until_so(back)

@@ -55,13 +55,13 @@ def is_primary(server: RedisServer) -> bool:
 
 
 @contextlib.contextmanager
-def sentinel(directory: Path, primary: RedisServer) -> Iterator[int]:
-    """Run a Sentinel for the length of the block; gives its port."""
+def sentinel(directory: Path, primary: RedisServer, *more: str) -> Iterator[int]:
+    """Run a Sentinel for the length of the block, with more lines in its file; gives its port."""
     port = free_port()
     file = directory / "sentinel.conf"
     watch = {"monitor main": f"127.0.0.1 {primary.port} 1", "down-after-milliseconds main": SILENCE_MS}
     lines = [f"sentinel {name} {value}" for name, value in (watch | {"failover-timeout main": 5000}).items()]
-    file.write_text("\n".join([f"port {port}", "bind 127.0.0.1", f"dir {directory}", *lines, ""]))
+    file.write_text("\n".join([f"port {port}", "bind 127.0.0.1", f"dir {directory}", *lines, *more, ""]))
     command = [DEFAULT, str(file), "--sentinel"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
     try:
@@ -171,3 +171,23 @@ async def test_a_sentinel_that_is_behind(watched: Watched) -> None:
                 return "it is a replica, no primary" in reply.json.get("message", "")
 
             await until_so(refused)
+
+
+async def test_users_of_their_own(tmp_path: Path) -> None:
+    """A Sentinel and the server that it watches may have different passwords."""
+    with running(DEFAULT) as primary, primary.client() as client:
+        client.config_set("requirepass", "ofServers")
+        client.auth("ofServers")
+        with sentinel(tmp_path, primary, "sentinel auth-pass main ofServers", "requirepass ofSentinels") as port:
+            url = f"redis+sentinel://:ofServers@127.0.0.1:{port}/main"
+
+            async def loaded() -> bool:
+                try:
+                    await library.load(f"{url}?sentinel_password=ofSentinels", test_mode=False)
+                except RedisUnavailable:  # it is starting
+                    return False
+                return bool(client.fcall("quest_version", 0))
+
+            await until_so(loaded)
+            with pytest.raises(RedisUnavailable, match="no Sentinel tells where main is: Authentication required"):
+                await library.load(url, test_mode=False)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from questd.addresses import FORMS
 from questd.settings import BadSetting, Settings, hidden, read, unknown_variables, user_data_dir
 
 
@@ -136,6 +137,7 @@ def test_passwords_are_hidden() -> None:
     assert (
         hidden("redis+sentinel://u:p@a,b/m?sentinel_password=x") == "redis+sentinel://***@a,b/m?sentinel_password=***"
     )
+    assert hidden(FORMS) == FORMS
     assert hidden("unix:///run/a.sock") == "unix:///run/a.sock"
 
 
