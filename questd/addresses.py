@@ -2,10 +2,12 @@
 
 import re
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 from urllib.parse import parse_qsl, quote, urlencode
 
 from redis.connection import ConnectionPool
+
+from questd.wire import Node
 
 FORMS = (
     "redis://[user:password@]host[:port][/db], rediss://… or unix:///path, "
@@ -23,13 +25,6 @@ PORTS = {"cluster": 6379, "sentinel": 26379}
 
 OF_SENTINELS = ("sentinel_username", "sentinel_password")
 """Parameters that are for the Sentinels, who may have other users than the servers they watch."""
-
-
-class Node(NamedTuple):
-    """Where a server listens."""
-
-    host: str
-    port: int
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,10 @@ from typing import Any
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from redis.exceptions import AskError, ClusterDownError, MovedError, RedisError, ResponseError, TryAgainError
 
-from questd.addresses import Addresses, Node
+from questd.addresses import Addresses
 from questd.pipeline import Pipeline, RedisUnavailable
 from questd.primaries import LEASE, Execute, Primaries, Primary, Route, client_of
+from questd.wire import Node
 
 log = logging.getLogger(__name__)
 

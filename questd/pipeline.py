@@ -1,4 +1,4 @@
-"""Many concurrent calls, few round trips: the automatic pipeline on one redis-py connection.
+"""Many concurrent calls, few round trips: the automatic pipeline on one connection.
 
 What one tick of the event loop queues is written together; replies come back in order. It owns the connection, its
 deadline, its bounds and its return after a loss. It knows commands and replies, not what they mean.
@@ -7,7 +7,6 @@ deadline, its bounds and its return after a loss. It knows commands and replies,
 import asyncio
 import contextlib
 import logging
-import math
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -15,16 +14,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from hiredis import pack_command
-from redis.asyncio.connection import AbstractConnection, Connection, parse_url
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 
-log = logging.getLogger(__name__)
+from questd.wire import Address, Wire
 
-CONNECT_SECONDS = 5.0
-"""How long a TCP or TLS connection may take."""
+log = logging.getLogger(__name__)
 
 FIRST_PAUSE = 0.01
 LONGEST_PAUSE = 0.5
@@ -33,8 +28,10 @@ LONGEST_PAUSE = 0.5
 BATCH_BYTES = 2**20
 """About how much is written at once; the rest waits until the transport wants more."""
 
+LAST_LOOK = 0.001
+"""Seconds that a silent Redis gets when the deadline is over: what has come may not have been read yet."""
+
 PING = pack_command(("PING",))
-ROLE = pack_command(("ROLE",))
 
 
 class RedisUnavailable(Exception):
@@ -75,25 +72,6 @@ def _tell(listener: Callable[..., None], *news: object) -> None:
         log.exception("%r failed", listener)
 
 
-def _connection(url: str) -> AbstractConnection:
-    arguments: dict[str, Any] = dict(parse_url(url))
-    kind: type[AbstractConnection] = arguments.pop("connection_class", Connection)
-    arguments.pop("max_connections", None)  # for a pool, in a URL that other clients share
-    fixed = {
-        "protocol": 2,
-        "decode_responses": False,
-        "retry": Retry(NoBackoff(), 0),
-        "retry_on_timeout": False,
-        "health_check_interval": 0,
-        "socket_timeout": None,
-        "socket_connect_timeout": CONNECT_SECONDS,
-    }
-    try:
-        return kind(**arguments | fixed)
-    except TypeError as error:
-        raise ValueError(f"the Redis URL has a parameter that a connection does not know: {error}") from error
-
-
 class Pipeline:
     """The shared connection to the Redis at `url`.
 
@@ -120,12 +98,13 @@ class Pipeline:
         self._max_calls = max_calls
         self._max_bytes = max_bytes
         self._loop = asyncio.get_running_loop()  # asking for it is a system call on Python 3.11
-        self._connection = _connection(url)
+        self._address = Address(url)
+        self._wire: Wire | None = None
         self._down: str | None = "Redis cannot be reached: not connected yet"
         self._queued: list[_Call] = []
         self._written: deque[_Call] = deque()
         self._bytes = 0
-        self._wake = asyncio.Event()
+        self._will_write = False
         self._progress = 0.0  # when the last reply came, or the first command after an idle time was written
         self._keeper: asyncio.Task[None] | None = None
 
@@ -162,13 +141,15 @@ class Pipeline:
         else:
             self._bytes += len(packed)
             self._queued.append(_Call(future, packed, repeat, abandoned))
-            self._wake.set()
+            if not self._will_write:
+                self._will_write = True
+                self._loop.call_soon(self._write)
         return future
 
-    async def leave(self) -> None:
+    def leave(self) -> None:
         """Lose the connection now, for the next one that `find` gives."""
-        with contextlib.suppress(RedisError):
-            await self._connection.disconnect(nowait=True)
+        if self._wire:
+            self._wire.end(RedisConnectionError("another server is the primary"))
 
     async def close(self) -> None:
         """Wait for the calls in flight, at most for the deadline, and disconnect."""
@@ -183,8 +164,7 @@ class Pipeline:
                 await asyncio.wait({self._keeper})
             self._down = "Redis cannot be reached: the connection was closed"
             self._fail_all_but([])
-            with contextlib.suppress(RedisError):
-                await self._connection.disconnect(nowait=unanswered)
+            self._end(unsent=not unanswered)
 
     async def _replied(self) -> None:
         """Return when nothing waits: replies are in order, so the one to a PING comes behind all others."""
@@ -203,27 +183,29 @@ class Pipeline:
         except Exception as error:
             raise RedisUnavailable(f"Redis cannot be reached: {error}") from error
         self._down = None
+        self._write()
         for listener in self.connects:
             _tell(listener)
 
     async def _handshake(self) -> None:
-        await self._connection.disconnect(nowait=True)  # what is left of the last one
         if self._find:
-            self._connection = _connection(await self._find())
-        await self._connection.connect()  # type: ignore[no-untyped-call]
-        await self._connection.send_packed_command(PING, check_health=False)
+            self._address = Address(await self._find())
+        wire = self._wire = await self._address.connect()
         # A server that is still loading its data says so here. Refused for other reasons (ACL, full disk): it is there.
         with contextlib.suppress(ResponseError):
-            await self._connection.read_response(timeout=math.inf)
+            await wire.ask("PING")
         if self._find:
-            await self._check_role()
+            with contextlib.suppress(ResponseError):
+                role = await wire.ask("ROLE")
+                if role[0] != b"master":
+                    raise RedisUnavailable("it is a replica, no primary")
+        wire.take, wire.resumed = self._take, self._write
 
-    async def _check_role(self) -> None:
-        await self._connection.send_packed_command(ROLE, check_health=False)
-        with contextlib.suppress(ResponseError):
-            role = await self._connection.read_response(timeout=math.inf)
-            if role[0] != b"master":
-                raise RedisUnavailable("it is a replica, no primary")
+    def _end(self, *, unsent: bool = False) -> None:
+        """End what is left of the connection."""
+        if self._wire:
+            self._wire.end(RedisConnectionError("the connection was closed"), unsent=unsent)
+            self._wire = None
 
     def _silence(self) -> RedisUnavailable:
         return RedisUnavailable(f"Redis did not answer for {self._deadline:g} s")
@@ -232,30 +214,33 @@ class Pipeline:
         """Use one connection after the other."""
         while True:
             await self._reconnect()
-            self._lose(await self._session())
+            if self._wire:
+                self._lose(await self._session(self._wire))
 
-    async def _session(self) -> BaseException | None:
-        """Write, read and watch until one of them fails; return why."""
-        tasks = [asyncio.create_task(work) for work in (self._write(), self._read(), self._watch())]
-        try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            return done.pop().exception()
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+    async def _session(self, wire: Wire) -> BaseException:
+        """Return why a connection ended; one on which calls wait and no reply comes for the deadline is ended."""
+        patience = False
+        while not wire.lost.done():
+            left = self._progress + self._deadline - time.monotonic() if self._written else self._deadline
+            if left > 0:
+                patience = True
+            elif not patience:
+                return self._silence()
+            else:  # this process may have been busy itself: it looks at what has come before it complains
+                left, patience = LAST_LOOK, False
+            await asyncio.wait({wire.lost}, timeout=left)
+        return wire.lost.result()
 
-    async def _write(self) -> None:
-        send, wake, written = self._connection.send_packed_command, self._wake, self._written
-        while True:
-            await wake.wait()
-            wake.clear()
-            while self._queued:
-                calls = self._batch()
-                if not written:
-                    self._progress = time.monotonic()
-                written.extend(calls)
-                await send([call.packed for call in calls], check_health=False)
+    def _write(self) -> None:
+        """Write what is queued, as far as the transport wants it."""
+        self._will_write = False
+        wire = self._wire
+        while self._queued and wire and not wire.is_full and self._down is None:
+            calls = self._batch()
+            if not self._written:
+                self._progress = time.monotonic()
+            self._written.extend(calls)
+            wire.write([call.packed for call in calls])
 
     def _batch(self) -> list[_Call]:
         """Take what is queued, of large commands only some: what the transport has cannot be taken back from it."""
@@ -270,39 +255,28 @@ class Pipeline:
         del self._queued[:count]
         return calls
 
-    async def _read(self) -> None:
-        read, written, now = self._connection.read_response, self._written, time.monotonic
-        while True:
-            try:
-                reply = await read(timeout=math.inf, disconnect_on_error=False)
-            except ReadOnlyError:
-                raise  # a primary no more: the next connection may find another, and what must not run twice fails
-            except ResponseError as error:
-                call = written.popleft()
-                call.fail(error)
-            except RedisConnectionError as error:
-                # redis-py raises LOADING and NOAUTH like lost connections; only a reply has a code.
-                if error.status_code is None:
-                    raise
-                call = written.popleft()
-                call.fail(RedisUnavailable(f"Redis cannot do it now: {error}"))
-            else:
-                call = written.popleft()
-                call.answer(reply)
-            self._bytes -= len(call.packed)
-            self._progress = now()
-
-    async def _watch(self) -> None:
-        """Fail when calls wait and no reply came for the deadline."""
-        while True:
-            left = self._progress + self._deadline - time.monotonic() if self._written else self._deadline
-            if left <= 0:
-                raise self._silence()
-            await asyncio.sleep(left)
+    def _take(self, reply: Any) -> None:  # noqa: ANN401  # whatever Redis says
+        """Give the next call its reply."""
+        if isinstance(reply, ReadOnlyError) and self._wire:
+            # A primary no more: the next connection may find another, and what must not run twice fails.
+            self._wire.end(reply)
+            return
+        if self._down is not None:
+            return
+        call = self._written.popleft()
+        if not isinstance(reply, Exception):
+            call.answer(reply)
+        elif isinstance(reply, RedisConnectionError):  # LOADING and NOAUTH, as redis-py has them
+            call.fail(RedisUnavailable(f"Redis cannot do it now: {reply}"))
+        else:
+            call.fail(reply)
+        self._bytes -= len(call.packed)
+        self._progress = time.monotonic()
 
     def _lose(self, lost: BaseException | None) -> None:
         """Fail what may have run and must not run twice; queue the rest for the next connection."""
         silent = isinstance(lost, RedisUnavailable)
+        self._end()
         self._down = str(lost) if silent else f"Redis cannot be reached: {lost}"
         log.warning("connection lost: %s", self._down, exc_info=None if isinstance(lost, LOSSES) else lost)
         again = [call for call in self._written if call.repeat]
@@ -336,4 +310,3 @@ class Pipeline:
                 call.fail(RedisUnavailable(self._down))
         self._written.clear()
         self._queued = kept
-        self._wake.set()

@@ -21,7 +21,8 @@ from redis.exceptions import RedisError, ResponseError
 
 from questd import errors
 from questd.addresses import Addresses
-from questd.pipeline import CONNECT_SECONDS, Pipeline, RedisUnavailable
+from questd.pipeline import Pipeline, RedisUnavailable
+from questd.wire import CONNECT_SECONDS
 
 log = logging.getLogger(__name__)
 

@@ -4,10 +4,11 @@ import asyncio
 import contextlib
 import logging
 
-from questd.addresses import Addresses, Node
+from questd.addresses import Addresses
 from questd.cancellation import cancellable
 from questd.pipeline import Pipeline, RedisUnavailable
 from questd.primaries import Execute, Primaries, Primary, client_of, hear
+from questd.wire import Node
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ class Sentinel(Primaries):
             before = self.all[0].url
             with contextlib.suppress(RedisUnavailable):
                 if await self.find() != before:
-                    await self.all[0].pipeline.leave()
+                    self.all[0].pipeline.leave()
 
     async def find(self) -> str:
         """Return the URL of the primary as the Sentinels know it that heard of the last failover.

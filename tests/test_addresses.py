@@ -2,7 +2,8 @@
 
 import pytest
 
-from questd.addresses import Addresses, Node, read
+from questd.addresses import Addresses, read
+from questd.wire import Node
 
 
 @pytest.mark.parametrize("url", ["redis://host", "rediss://u:p@host:1/2?socket_timeout=3", "unix:///run/redis.sock"])
