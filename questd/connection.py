@@ -356,7 +356,7 @@ class Connection(asyncio.Protocol):
 
 def head_of(answer: Answer, *, keep: bool) -> bytes:
     """Return the status line and the headers of an answer."""
-    headers = "".join(f"{name}: {value}\r\n" for name, value in answer.headers.items())
+    headers = "".join([f"{name}: {value}\r\n" for name, value in answer.headers.items()])
     return (
         f"{STATUS_LINES[answer.status]}{headers}Content-Type: {answer.content_type}\r\n"
         f"Server: {SERVER}\r\nContent-Length: {len(answer.body)}\r\nDate: {_date()}\r\n{'' if keep else CLOSE}\r\n"

@@ -5,9 +5,10 @@ It accepts, ends who is late, drains and closes; what happens on a connection is
 
 import asyncio
 import socket
+from functools import partial
 
-from questd.action import Questd, Request
-from questd.answer import Answer, answer, body_limit
+from questd.action import Questd
+from questd.answer import answer, body_limit
 from questd.connection import DRAIN_SECONDS, Connection, Shared
 
 SWEEP_SECONDS = 1.0
@@ -19,11 +20,7 @@ class Listener:
 
     def __init__(self, questd: Questd, finish_seconds: float) -> None:
         self._finish_seconds = finish_seconds
-
-        async def core(request: Request) -> Answer:
-            return await answer(questd, request)
-
-        self._shared = Shared(core, body_limit(questd.settings))
+        self._shared = Shared(partial(answer, questd), body_limit(questd.settings))
         self._server: asyncio.Server | None = None
         self._sweep: asyncio.TimerHandle | None = None
 

@@ -243,23 +243,23 @@ class ReceiveMessage(QueueAction):
             if wait_seconds is None:
                 wait_seconds = (await questd.facts_of(self.QueueUrl)).ReceiveMessageWaitTimeSeconds
             try:
-                return await self._receive(questd, wait_seconds)
+                if wait_seconds:
+                    return await self._poll(questd, wait_seconds)
+                reply = await self._ask(questd, 0, 0, 0)
+                while len(reply) == FIRST and reply[MORE]:
+                    reply = await self._ask(questd, 0, 0, 0)
             except _WaitChanged:
                 continue
+            return reply
 
-    async def _receive(self, questd: Questd, wait_seconds: int) -> list[Any]:
+    async def _poll(self, questd: Questd, wait_seconds: int) -> list[Any]:
         async def ask(wait_ms: int, others_ms: int) -> list[Any]:
             return await self._ask(questd, wait_seconds, wait_ms, others_ms)
 
-        if wait_seconds:
-            try:
-                return await questd.polls.receive(key_of(self.QueueUrl), wait_seconds, ask)
-            except errors.TooManyInFlight:  # a long poll is told nothing of it (contract 2.10)
-                return []
-        reply = await ask(0, 0)
-        while len(reply) == FIRST and reply[MORE]:
-            reply = await ask(0, 0)
-        return reply
+        try:
+            return await questd.polls.receive(key_of(self.QueueUrl), wait_seconds, ask)
+        except errors.TooManyInFlight:  # a long poll is told nothing of it (contract 2.10)
+            return []
 
     async def _ask(self, questd: Questd, wait_seconds: int, wait_ms: int, others_ms: int) -> list[Any]:
         visibility_ms = "" if self.VisibilityTimeout is None else self.VisibilityTimeout * 1000
@@ -303,7 +303,7 @@ class ReceiveMessage(QueueAction):
             shown = {name: value for name, value in attributes.items() if "All" in names or name in names}
             if shown:
                 message["Attributes"] = shown
-        if self.wanted and "MessageAttributes" in head:
+        if "MessageAttributes" in head:
             message |= _user_attributes(head["MessageAttributes"], self.wanted)
         return message
 

@@ -16,7 +16,7 @@ from questd.library import Library, awaited
 Arguments = tuple[Any, ...]
 """Of one call, the version first."""
 
-HEAVIEST = 16
+HEAVIEST = 8
 """What one call may weigh, about: a message is 1, and 1 more for every KiB. More gains little, and Redis should begin
 while this process goes on: with 64, one busy worker answered a sixth less."""
 
@@ -106,7 +106,7 @@ def _split_received(reply: list[Any], calls: Sequence[Arguments]) -> list[list[A
 
 KINDS = {
     "quest_send": Kind(_version, _appended, _split_sent, _weight_of_sent),
-    "quest_delete": Kind(_version, _appended, _split_deleted, len),
+    "quest_delete": Kind(_version, _appended, _split_deleted, lambda call: len(call) - 1),
     # Not in queues with groups: one receive of two would get two messages of a group, which only one consumer may have.
     "quest_receive": Kind(
         _receiving, _received_together, _split_received, lambda call: int(call[1]), with_groups=False
