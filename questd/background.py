@@ -12,7 +12,6 @@ import logging
 from redis.exceptions import RedisError
 
 from questd import errors, registry, relay
-from questd.cancellation import cancellable
 from questd.library import Library, key_of
 from questd.primaries import Primary
 
@@ -72,7 +71,7 @@ class Background:
         self._heap.clear()
         self._relaying.clear()
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(cancellable(self._primary.hear("quest:alarm", self._take)))
+            tasks.create_task(self._primary.hear("quest:alarm", self._take))
             tasks.create_task(self._tick_what_is_due(tasks))
             if self._library.primaries.clustered:
                 tasks.create_task(self._follow_cluster())

@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from questd.cancellation import cancellable
 from questd.pipeline import RedisUnavailable
 from questd.primaries import Primaries, Primary
 
@@ -178,4 +177,4 @@ class LongPolls:
             self.listening.set()
             self.wake_all(lambda key: primary.has(key) and self._can_ask(key))
 
-        await cancellable(primary.hear(f"quest:wake:{self._name_at(primary)}", take))
+        await primary.hear(f"quest:wake:{self._name_at(primary)}", take)

@@ -12,27 +12,19 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
-from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.crc import key_slot
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
-from questd import errors
 from questd.addresses import Addresses
-from questd.pipeline import Pipeline, RedisUnavailable
+from questd.channel import Take, hear
+from questd.pipeline import Pipeline
 from questd.wire import CONNECT_SECONDS
 
 log = logging.getLogger(__name__)
 
 LEASE = "quest:lease"
-
-AGAIN_SECONDS = 0.2
-"""Before a lost subscription is made anew."""
-
-SILENCE_SECONDS = 5.0
-"""A subscription that heard nothing for so long asks whether Redis is there; without an answer it is lost."""
 
 Call = Callable[..., asyncio.Future[Any]]
 """Pipeline.call, or what takes its arguments and does more."""
@@ -44,9 +36,6 @@ class Route(NamedTuple):
     pipeline: Pipeline
     call: Call
 
-
-Take = Callable[[bytes | None], Awaitable[None]]
-"""Takes what was published, or None for what may have been missed."""
 
 Execute = Callable[..., Awaitable[Any]]
 """Runs one command on a Redis and gives its reply."""
@@ -78,39 +67,6 @@ class Primary:
     async def hear(self, channel: str, take: Take) -> None:
         """Give `take` what is published on a channel here, until cancelled."""
         await hear(self.url, channel, take)
-
-
-async def hear(url: str, channel: str, take: Take) -> None:
-    """Give `take` what is published on a channel of a server, until cancelled.
-
-    It gets None first, and again after every gap in which it may have missed something.
-    """
-    heard = True
-    while True:
-        try:
-            async with client_of(url) as client, client.pubsub() as subscription:
-                await subscription.subscribe(channel)
-                heard = True
-                await _listen(subscription, take)
-        except (RedisError, OSError, RedisUnavailable, errors.SQSError) as error:
-            log.log(logging.WARNING if heard else logging.DEBUG, "%s: Redis went away (%s)", channel, error)
-            heard = False
-            await asyncio.sleep(AGAIN_SECONDS)
-
-
-async def _listen(subscription: PubSub, take: Take) -> None:
-    asked = False
-    while True:
-        message = await subscription.get_message(timeout=SILENCE_SECONDS)
-        if message is None and asked:
-            raise RedisConnectionError(f"it did not answer for {SILENCE_SECONDS:g} s")
-        asked = message is None
-        if message is None:
-            await subscription.ping()
-        elif message["type"] == "subscribe":
-            await take(None)
-        elif message["type"] == "message":
-            await take(message["data"])
 
 
 def client_of(url: str, seconds: float | None = None) -> Redis:

@@ -5,9 +5,9 @@ import contextlib
 import logging
 
 from questd.addresses import Addresses
-from questd.cancellation import cancellable
+from questd.channel import hear
 from questd.pipeline import Pipeline, RedisUnavailable
-from questd.primaries import Execute, Primaries, Primary, client_of, hear
+from questd.primaries import Execute, Primaries, Primary, client_of
 from questd.wire import Node
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class Sentinel(Primaries):
         await pipeline.connect()
         for node in self.addresses.nodes:
             listening = hear(self.addresses.sentinel(node), "+switch-master", self._told)
-            self._ears.append(asyncio.create_task(cancellable(listening)))
+            self._ears.append(asyncio.create_task(listening))
 
     async def close(self) -> None:
         """Wait for the calls in flight, at most for the deadline, and disconnect."""

@@ -43,19 +43,3 @@ async def test_work_with_each_primary() -> None:
     task.cancel()
     await asyncio.wait({task})
     assert primaries.changes == []
-
-
-async def test_what_is_heard(redis_server: RedisServer) -> None:
-    """A subscriber gets None when it can hear, what is published, and None again after a gap."""
-    heard = asyncio.Queue[bytes | None]()
-    primary = Primary(redis_server.url, Pipeline(redis_server.url))
-    task = asyncio.create_task(primary.hear("channel", heard.put))
-    with redis_server.client() as client:
-        async with asyncio.timeout(5):
-            assert await heard.get() is None
-            client.publish("channel", b"\xff")
-            assert await heard.get() == b"\xff"
-            client.client_kill_filter(_type="pubsub")
-            assert await heard.get() is None
-    task.cancel()
-    await asyncio.wait({task})

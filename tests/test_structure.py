@@ -23,7 +23,7 @@ TESTS = Path(__file__).parent
 ORDER = (
     "__main__ workers worker port server listener app connection answer aws_json aws_query actions batches redrive permissions queues tags messages "
     "queue_attributes policies action namespaces together grants background relay registry library longpoll "
-    "topology cluster sentinel primaries message_attributes identifiers cancellation pipeline embedded guard errors "
+    "topology cluster sentinel primaries message_attributes identifiers channel pipeline embedded guard errors "
     "settings addresses wire"
 ).split()
 """A module imports only modules that stand further right."""
