@@ -68,6 +68,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in settings.unknown_variables():
         sys.stderr.write(f"questd: {name} is no setting, it is ignored\n")
     flags = {name: value for name, value in options.items() if name in Settings.model_fields}
+    if "keys" in flags:
+        sys.stderr.write(
+            "questd: the secrets of --keys can be seen by everybody on this machine: use --keys-file or QUESTD_KEYS\n"
+        )
     try:
         command(settings.read(flags), argparse.Namespace(**options, flags=flags))
     except (BadSetting, StartFailed) as refused:

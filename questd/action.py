@@ -5,14 +5,14 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, Protocol
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo
-from pydantic_core import ErrorDetails
 
 from questd import errors, namespaces
 from questd.library import Library, key_of
 from questd.longpoll import LongPolls
+from questd.mistakes import mistake
 from questd.namespaces import NOWHERE, Namespace
 from questd.settings import Settings
 from questd.together import Together, can_join
@@ -102,6 +102,16 @@ class Request:
         return host if HOST.fullmatch(host) else ""
 
 
+class Gate(Protocol):
+    """What stands before every action where access keys are configured."""
+
+    def identify(self, request: Request) -> None:
+        """Say in the request who signed it. Raises an SQSError when the signature is not good."""
+
+    async def check(self, questd: "Questd", request: Request, action: "Action") -> None:
+        """Raise an SQSError unless he may have what he asks for."""
+
+
 @dataclass
 class Questd:
     """What an action may use."""
@@ -109,6 +119,8 @@ class Questd:
     settings: Settings
     library: Library
     polls: LongPolls
+    gate: Gate | None = None
+    """Nobody is kept out without one."""
     facts: dict[str, Facts] = field(default_factory=dict)
     ahead_ms: dict[str, float] = field(default_factory=dict)
     """How far Redis's clock is ahead of this process's monotonic one, from the first receive on; by the process's name
@@ -141,7 +153,8 @@ class Questd:
     def url(self, queue: str, request: Request) -> str:
         """Return the URL of a queue, on the host that the client used."""
         here = request.host or f"{self.settings.host}:{self.settings.port}"
-        base = (self.settings.public_url or f"http://{here}").rstrip("/")
+        scheme = "https" if self.settings.tls_cert else "http"
+        base = (self.settings.public_url or f"{scheme}://{here}").rstrip("/")
         _, account, bare = namespaces.parts(self.home, queue)
         return f"{base}/{account}/{bare}"
 
@@ -304,56 +317,3 @@ def validated(action: type[Action], body: bytes, request: Request) -> Action:
         return action.model_validate_json(body, context=request.namespace)
     except ValidationError as error:
         raise mistake(error) from error
-
-
-TELLABLE = 1000
-"""Mistakes of a request that are looked at one by one: to look at a million would take a process half a minute."""
-
-
-def mistake(error: ValidationError) -> errors.SQSError:
-    """Return the error that AWS gives for what pydantic found wrong: of several mistakes, the first to be met."""
-    if error.error_count() > TELLABLE:
-        return errors.SerializationException()
-    return min(map(_meaning, error.errors(include_url=False)), key=_precedence)
-
-
-def _meaning(detail: ErrorDetails) -> errors.SQSError:
-    """Return the error that AWS gives for one thing that pydantic found wrong."""
-    location, value, kind = detail["loc"], detail["input"], detail["type"]
-    ours = detail.get("ctx", {}).get("error")
-    if isinstance(ours, errors.SQSError):
-        return ours
-    nested_null = value is None and kind != "missing" and len(location) > 1
-    if kind == "json_invalid" or not location or nested_null:
-        return errors.SerializationException()
-    if kind == "missing" or value is None:
-        return missing(str(location[-1]))
-    return _wrong_type(kind, value)
-
-
-PRECEDENCE = (errors.SerializationException, errors.QueueDoesNotExist, errors.MissingRequiredParameterException)
-"""A request is read, then it must name a queue, then have what it needs, and only then is what it says looked at."""
-
-
-def _precedence(error: errors.SQSError) -> int:
-    return next((place for place, kind in enumerate(PRECEDENCE) if isinstance(error, kind)), len(PRECEDENCE))
-
-
-def missing(name: str) -> errors.SQSError:
-    """Return the error for a member that must be given."""
-    return errors.QueueDoesNotExist() if name == "QueueUrl" else errors.MissingParameter(name)
-
-
-_JAVA = {"string": "a String", "int": "an Integer", "finite": "an Integer", "bool": "a Boolean"}
-"""What Coral, AWS's service framework, calls the types that pydantic's error types begin with."""
-
-
-def _wrong_type(kind: str, value: object) -> errors.SQSError:
-    if isinstance(value, dict):
-        return errors.UnexpectedStructure()
-    if isinstance(value, list):
-        return errors.UnexpectedList()
-    if kind.startswith(("list", "dict", "model")):
-        return errors.UnrecognizedCollection()
-    name = {bool: f"{value}".upper(), str: "STRING", int: "NUMBER", float: "NUMBER"}.get(type(value), "STRING")
-    return errors.UnconvertibleValue(f"{name}_VALUE", _JAVA.get(kind.partition("_")[0], "a String"))

@@ -2,7 +2,7 @@
 
 from questd.action import Action
 from questd.batches import ChangeMessageVisibilityBatch, DeleteMessageBatch, SendMessageBatch
-from questd.messages import ChangeMessageVisibility, DeleteMessage, ReceiveMessage, SendMessage
+from questd.messages import ChangeMessageVisibility, DeleteMessage, SendMessage
 from questd.permissions import AddPermission, RemovePermission
 from questd.queues import (
     CreateQueue,
@@ -13,6 +13,7 @@ from questd.queues import (
     PurgeQueue,
     SetQueueAttributes,
 )
+from questd.receive import ReceiveMessage
 from questd.redrive import (
     CancelMessageMoveTask,
     ListDeadLetterSourceQueues,
@@ -51,7 +52,7 @@ ACTIONS: dict[str, type[Action]] = {
 }
 
 DIFFERENCES = {
-    "AddPermission": "the policy is kept and returned, not enforced",
+    "AddPermission": "enforced with access keys only",
     "CancelMessageMoveTask": "the task is CANCELLED at once",
     "ChangeMessageVisibility": "",
     "ChangeMessageVisibilityBatch": "",
@@ -70,7 +71,7 @@ DIFFERENCES = {
     "RemovePermission": "",
     "SendMessage": "KMS keys are kept and returned, not used; no throughput quotas",
     "SendMessageBatch": "as SendMessage",
-    "SetQueueAttributes": "at once; a policy is kept and returned, not enforced",
+    "SetQueueAttributes": "at once; a policy is enforced with access keys only, and its conditions are not known",
     "StartMessageMoveTask": "as fast as Redis allows unless a rate is given; a queue remembers ten tasks",
     "TagQueue": "",
     "UntagQueue": "",

@@ -76,7 +76,11 @@ async def _aws_json(questd: Questd, request: Request) -> Answer:
     request_id = new_request_id()
     headers = {"x-amzn-RequestId": request_id}
     try:
+        if questd.gate:
+            questd.gate.identify(request)
         action = aws_json.action_of(request)
+        if questd.gate:
+            await questd.gate.check(questd, request, action)
         request.action = type(action).__name__
         result = await action(questd, request)
         return Answer(200, aws_json.CONTENT_TYPE, aws_json.result_body(result), headers, request.undo)
@@ -96,7 +100,11 @@ async def _aws_query(questd: Questd, request: Request) -> Answer:
         parameters = aws_query.parameters(request)
         if "Action" not in parameters:
             return _no_operation()
+        if questd.gate:
+            questd.gate.identify(request)
         action = aws_query.action_of(request, parameters)
+        if questd.gate:
+            await questd.gate.check(questd, request, action)
         request.action = type(action).__name__
         result = await action(questd, request)
         return Answer(200, *aws_query.result_parts(action, result, request, request_id), headers, request.undo)

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+import ssl
 
 from aiohttp import web
 
@@ -78,10 +79,10 @@ class Application:
         )
         self._site: web.SockSite | None = None
 
-    async def start(self, sock: socket.socket) -> None:
+    async def start(self, sock: socket.socket, tls: ssl.SSLContext | None = None) -> None:
         """Accept connections on a bound socket."""
         await self._runner.setup()
-        self._site = web.SockSite(self._runner, sock)
+        self._site = web.SockSite(self._runner, sock, ssl_context=tls)
         await self._site.start()
 
     async def drain(self) -> None:

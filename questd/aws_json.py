@@ -42,5 +42,7 @@ def result_body(result: dict[str, Any] | None) -> bytes:
 
 def error_parts(error: errors.SQSError) -> tuple[dict[str, str], bytes]:
     """Return the headers and the body of an error: `__type` for today's SDKs, the older code for the others."""
-    body = to_json({"__type": error.type, "message": error.message})
+    # AccessDenied was seen with a capital (contract 1.2.3).
+    name = "Message" if isinstance(error, errors.AccessDeniedException) else "message"
+    body = to_json({"__type": error.type, name: error.message})
     return {"x-amzn-query-error": f"{error.code};{error.fault}"}, body

@@ -8,9 +8,10 @@ from typing import Annotated, Any, ClassVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from questd import errors
-from questd.action import Facts, Integer, Questd, QueueAction, Request, between, mistake
+from questd.action import Facts, Integer, Questd, QueueAction, Request, between
 from questd.identifiers import new_id
 from questd.messages import Content, Handle, Message, outcome, sent
+from questd.mistakes import mistake
 
 ENTRY_ID = re.compile(r"[A-Za-z0-9_-]{1,80}", re.ASCII)
 

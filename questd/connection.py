@@ -159,7 +159,7 @@ class Connection(asyncio.Protocol):
         if self.answering and self.answering.action == RECEIVE:
             self._task.cancel()
         elif self.answering or self._turns:
-            return True
+            return self._transport.can_write_eof()  # TLS ends in both directions at once
         return False
 
     def connection_lost(self, _error: Exception | None) -> None:
@@ -349,7 +349,7 @@ class Connection(asyncio.Protocol):
 
     async def _linger(self) -> None:
         """Let a refused client read why: one that still sends when its connection is closed sees a reset instead."""
-        if not self._transport.is_closing():
+        if not self._transport.is_closing() and self._transport.can_write_eof():
             self._transport.write_eof()
         await asyncio.sleep(LINGER_SECONDS)
 

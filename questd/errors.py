@@ -23,7 +23,10 @@
         │       InvalidNextToken, InvalidPageSize; tags; labels of permissions; move tasks; the message attributes' (contract 4.3)
         ├── MissingRequiredParameterException ── MissingParameter
         ├── SerializationException ── UnconvertibleValue, UnexpectedList, UnexpectedStructure, UnrecognizedCollection
-        └── InternalFailure, RequestEntityTooLargeException, ServiceUnavailable, UnknownOperationException ── InvalidAction
+        ├── AccessDeniedException ── AccessDenied, AnonymousDenied
+        ├── IncompleteSignatureException ── IncompleteSignature
+        ├── InvalidSignatureException ── InvalidScope, SignatureDoesNotMatch, SignatureExpired, SignatureTooEarly
+        └── UnrecognizedClientException, InternalFailure, RequestEntityTooLargeException, ServiceUnavailable, UnknownOperationException ── InvalidAction
 
 Subclasses of a named error carry its texts; the name on the wire is that of the class below the two bases.
 """
@@ -279,6 +282,51 @@ class UnsupportedOperation(ModelledError, code=_SQS + "UnsupportedOperation"):
 
 class ListValuesNotSupported(UnsupportedOperation):
     """Message attribute list values in SendMessage operation are not supported."""
+
+
+class AccessDeniedException(FrameworkError, code="AccessDenied", status=403):
+    """Access is denied."""
+
+
+class AccessDenied(AccessDeniedException):
+    """User: {user} is not authorized to perform: {action} on resource: {resource} {reason}"""
+
+
+class AnonymousDenied(AccessDeniedException):
+    """Access to the resource {url} is denied."""
+
+
+class IncompleteSignatureException(FrameworkError, code="IncompleteSignature"):
+    """The signature is incomplete."""
+
+
+class IncompleteSignature(IncompleteSignatureException):
+    """{reason}"""
+
+
+class InvalidSignatureException(FrameworkError, code="SignatureDoesNotMatch", status=403):
+    """The signature is not good."""
+
+
+class SignatureDoesNotMatch(InvalidSignatureException):
+    """The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key \
+and signing method. Consult the service documentation for details."""
+
+
+class SignatureExpired(InvalidSignatureException):
+    """Signature expired: {time} is now earlier than {earliest} ({now} - {patience}.)"""
+
+
+class SignatureTooEarly(InvalidSignatureException):
+    """Signature not yet current: {time} is still later than {latest} ({now} + 15 min.)"""
+
+
+class InvalidScope(InvalidSignatureException):
+    """{reason}"""
+
+
+class UnrecognizedClientException(FrameworkError, code="InvalidClientTokenId", status=403):
+    """The security token included in the request is invalid."""
 
 
 class InternalFailure(FrameworkError, status=500):

@@ -5,11 +5,12 @@ It accepts, ends who is late, drains and closes; what happens on a connection is
 
 import asyncio
 import socket
+import ssl
 from functools import partial
 
 from questd.action import Questd
 from questd.answer import answer, body_limit
-from questd.connection import DRAIN_SECONDS, Connection, Shared
+from questd.connection import DRAIN_SECONDS, HEAD_SECONDS, Connection, Shared
 
 SWEEP_SECONDS = 1.0
 """How often connections are looked at: one timer for all of them, none for a request."""
@@ -24,10 +25,13 @@ class Listener:
         self._server: asyncio.Server | None = None
         self._sweep: asyncio.TimerHandle | None = None
 
-    async def start(self, sock: socket.socket) -> None:
+    async def start(self, sock: socket.socket, tls: ssl.SSLContext | None = None) -> None:
         """Accept connections on a bound socket."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: Connection(self._shared), sock=sock)
+        patience = HEAD_SECONDS if tls else None
+        self._server = await loop.create_server(
+            lambda: Connection(self._shared), sock=sock, ssl=tls, ssl_handshake_timeout=patience
+        )
         self._end_the_late()
 
     def _end_the_late(self) -> None:

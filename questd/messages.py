@@ -1,4 +1,4 @@
-"""SendMessage, ReceiveMessage, DeleteMessage, ChangeMessageVisibility: one message, or one receive.
+"""SendMessage, DeleteMessage, ChangeMessageVisibility: one message at a time. ReceiveMessage is in receive.py.
 
 What a stored message is made of is written here and in lua/quest.lua.
 """
@@ -6,23 +6,18 @@ What a stored message is made of is written here and in lua/quest.lua.
 import hashlib
 import struct
 from collections.abc import Callable
-from functools import cached_property
 from typing import Annotated, Any
 
 import msgpack
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from questd import errors, message_attributes
-from questd.action import Facts, Integer, Questd, QueueAction, Request, Strings, between, missing
+from questd.action import Facts, Integer, Questd, QueueAction, Request, between
 from questd.identifiers import as_text, new_id
-from questd.library import key_of
-from questd.longpoll import FIRST, MORE, SERVER_TIME
+from questd.mistakes import missing
 
 RECORD = struct.Struct(">6s16sI")
 """How a record begins: sent ms, MessageId, length of the head. Head (a msgpack map) and body follow."""
-
-PATIENCE_MS = 5000
-"""A receive that reaches Redis later than this after it was asked for hands nothing out: its client has its 503."""
 
 ID_LENGTH = 128
 
@@ -31,25 +26,9 @@ FIRST_SEQUENCE_NUMBER = 18_800_000_000_000_000_000
 Entry = tuple[bytes, str | int, bytes, bytes, str, bytes]
 """A message as quest_send takes it."""
 
-RECEIVE_ATTRIBUTES = frozenset(
-    "All SenderId SentTimestamp ApproximateReceiveCount ApproximateFirstReceiveTimestamp SequenceNumber "
-    "MessageDeduplicationId MessageGroupId AWSTraceHeader DeadLetterQueueSourceArn".split()
-)
-"""The system attributes of a received message (contract 4.6)."""
 
-SHOWN_AS_STORED = ("AWSTraceHeader", "MessageGroupId", "MessageDeduplicationId")
-
-QUEUE_ATTRIBUTES = frozenset(
-    "Policy VisibilityTimeout MaximumMessageSize MessageRetentionPeriod ApproximateNumberOfMessages "
-    "ApproximateNumberOfMessagesNotVisible CreatedTimestamp LastModifiedTimestamp QueueArn "
-    "ApproximateNumberOfMessagesDelayed DelaySeconds ReceiveMessageWaitTimeSeconds RedrivePolicy FifoQueue "
-    "ContentBasedDeduplication KmsMasterKeyId KmsDataKeyReusePeriodSeconds DeduplicationScope FifoThroughputLimit "
-    "RedriveAllowPolicy SqsManagedSseEnabled".split()
-)
-"""Names of queue attributes: AttributeNames of ReceiveMessage allows them, without effect."""
-
-
-def _id_of_128(value: str, name: str) -> str:
+def id_of_128(value: str, name: str) -> str:
+    """Return an id that is 1 to 128 printed characters; raises what AWS answers to another."""
     if not (0 < len(value) <= ID_LENGTH and value.isascii() and value.isprintable() and " " not in value):
         raise errors.InvalidParameter(
             value, name, f"{name} can only include alphanumeric and punctuation characters. 1 to 128 in length."
@@ -69,18 +48,9 @@ def _receipt_handle(value: str) -> str:
     return value
 
 
-def _known_attributes(names: list[str]) -> list[str]:
-    for name in names:
-        if name not in RECEIVE_ATTRIBUTES and name not in QUEUE_ATTRIBUTES:
-            raise errors.UnknownAttribute(name)
-    return names
-
-
 Handle = Annotated[str, AfterValidator(_receipt_handle)]
-GroupId = Annotated[str, AfterValidator(lambda value: _id_of_128(value, "MessageGroupId"))]
-DeduplicationId = Annotated[str, AfterValidator(lambda value: _id_of_128(value, "MessageDeduplicationId"))]
-AttemptId = Annotated[str, AfterValidator(lambda value: _id_of_128(value, "ReceiveRequestAttemptId"))]
-KnownNames = Annotated[Strings, AfterValidator(_known_attributes)]
+GroupId = Annotated[str, AfterValidator(lambda value: id_of_128(value, "MessageGroupId"))]
+DeduplicationId = Annotated[str, AfterValidator(lambda value: id_of_128(value, "MessageDeduplicationId"))]
 
 
 class Content(BaseModel):
@@ -158,17 +128,17 @@ class Message(Content):
 
     def receipt(self, message_id: bytes, sequence: int | None) -> dict[str, Any]:
         """Return what the sender gets to know of the stored message; `sequence` in a FIFO queue only."""
-        result = {"MD5OfMessageBody": _md5(self.MessageBody.encode()), "MessageId": as_text(message_id)}
+        result = {"MD5OfMessageBody": md5_of(self.MessageBody.encode()), "MessageId": as_text(message_id)}
         if self.MessageAttributes:
             result["MD5OfMessageAttributes"] = message_attributes.md5(self.MessageAttributes)
         if self.MessageSystemAttributes:
             result["MD5OfMessageSystemAttributes"] = message_attributes.md5(self.MessageSystemAttributes)
         if sequence is not None:
-            result["SequenceNumber"] = _sequence_number(sequence)
+            result["SequenceNumber"] = sequence_number(sequence)
         return result
 
 
-def _sequence_number(sequence: int) -> str:
+def sequence_number(sequence: int) -> str:
     """Return a sequence as AWS shows it: 20 digits, never fewer."""
     return str(FIRST_SEQUENCE_NUMBER + sequence)
 
@@ -179,15 +149,8 @@ def sent(message_id: bytes, reply: list[Any], place: int = 0) -> tuple[bytes, in
     return (reply[2 * place + 1], reply[2 * place]) if fifo else (message_id, None)
 
 
-def _readable(body: bytes) -> tuple[bytes, str]:
-    """Return a body and its text. What a Redis client sent may be no text of SQS; the digest must fit what is shown."""
-    text = body.decode(errors="replace")
-    if not text.isprintable():
-        text = message_attributes.FORBIDDEN.sub("\ufffd", text)
-    return (text.encode(), text) if "\ufffd" in text else (body, text)
-
-
-def _md5(body: bytes) -> str:
+def md5_of(body: bytes) -> str:
+    """Return the digest of a body."""
     return hashlib.md5(body, usedforsecurity=False).hexdigest()
 
 
@@ -206,131 +169,6 @@ class SendMessage(Message, QueueAction):
 
         reply = await questd.ask("quest_send", self.QueueUrl, arguments)
         return self.receipt(*sent(message_id, reply))
-
-
-class _WaitChanged(Exception):
-    """The queue's ReceiveMessageWaitTimeSeconds is another one by now."""
-
-
-class ReceiveMessage(QueueAction):
-    """Take up to ten visible messages and hide them for a while."""
-
-    MaxNumberOfMessages: Annotated[Integer, between(1, 10, "Must be between 1 and 10, if provided.")] | None = None
-    VisibilityTimeout: Annotated[Integer, between(0, 43200, "Must be >= 0 and <= 43200, if provided.")] | None = None
-    WaitTimeSeconds: Annotated[Integer, between(0, 20, "Must be >= 0 and <= 20, if provided.")] | None = None
-    AttributeNames: KnownNames | None = None
-    MessageSystemAttributeNames: KnownNames | None = None
-    MessageAttributeNames: Strings | None = None
-    ReceiveRequestAttemptId: AttemptId | None = None
-
-    @cached_property
-    def wanted(self) -> frozenset[str]:
-        """The user attributes asked for, each once."""
-        return frozenset(self.MessageAttributeNames or ())
-
-    async def __call__(self, questd: Questd, request: Request) -> dict[str, Any]:
-        """Ask once, or wait for messages; what nobody can be given goes back."""
-        reply = await self._received(questd)
-        if len(reply) <= FIRST:
-            return {}
-        request.undo = lambda: self._give_back(questd, reply)
-        return {"Messages": [self._message(questd, *reply[i : i + 4]) for i in range(FIRST, len(reply), 4)]}
-
-    async def _received(self, questd: Questd) -> list[Any]:
-        """Return the reply of quest_receive, waited for as long as the request says, else as the queue says by now."""
-        while True:
-            wait_seconds = self.WaitTimeSeconds
-            if wait_seconds is None:
-                wait_seconds = (await questd.facts_of(self.QueueUrl)).ReceiveMessageWaitTimeSeconds
-            try:
-                if wait_seconds:
-                    return await self._poll(questd, wait_seconds)
-                reply = await self._ask(questd, 0, 0, 0)
-                while len(reply) == FIRST and reply[MORE]:
-                    reply = await self._ask(questd, 0, 0, 0)
-            except _WaitChanged:
-                continue
-            return reply
-
-    async def _poll(self, questd: Questd, wait_seconds: int) -> list[Any]:
-        async def ask(wait_ms: int, others_ms: int) -> list[Any]:
-            return await self._ask(questd, wait_seconds, wait_ms, others_ms)
-
-        try:
-            return await questd.polls.receive(key_of(self.QueueUrl), wait_seconds, ask)
-        except errors.TooManyInFlight:  # a long poll is told nothing of it (contract 2.10)
-            return []
-
-    async def _ask(self, questd: Questd, wait_seconds: int, wait_ms: int, others_ms: int) -> list[Any]:
-        visibility_ms = "" if self.VisibilityTimeout is None else self.VisibilityTimeout * 1000
-        process = questd.polls.name(key_of(self.QueueUrl))
-        now_ms = questd.now_ms(process)
-        not_after = "" if now_ms is None else round(now_ms + PATIENCE_MS)
-        limits = (not_after, questd.settings.max_in_flight, self.ReceiveRequestAttemptId or "")
-        max_number = self.MaxNumberOfMessages or 1
-
-        def arguments(facts: Facts) -> tuple[int | str, ...]:
-            if self.WaitTimeSeconds is None and facts.ReceiveMessageWaitTimeSeconds != wait_seconds:
-                raise _WaitChanged
-            return max_number, visibility_ms, *limits, process, wait_ms, others_ms, 1
-
-        reply = await questd.ask(
-            "quest_receive", self.QueueUrl, arguments, abandoned=lambda reply: self._give_back(questd, reply)
-        )
-        questd.note_time(process, reply[SERVER_TIME])
-        return reply
-
-    def _give_back(self, questd: Questd, reply: list[Any]) -> None:
-        """Undo a receive whose client has gone."""
-        if len(reply) > FIRST and reply[0] != b"facts":
-            questd.library.send("quest_give_back", key_of(self.QueueUrl), *reply[FIRST::4])
-
-    def _message(self, questd: Questd, handle: bytes, record: bytes, count: int, first_ms: int) -> dict[str, Any]:
-        sent_ms, message_id, length = RECORD.unpack_from(record)
-        head = msgpack.unpackb(record[RECORD.size : RECORD.size + length]) if length else {}
-        body, text = _readable(record[RECORD.size + length :])
-        message: dict[str, Any] = {
-            "MessageId": as_text(message_id),
-            "ReceiptHandle": handle.decode(),
-            "MD5OfBody": _md5(body),
-            "Body": text,
-        }
-        names = {*(self.AttributeNames or ()), *(self.MessageSystemAttributeNames or ())}
-        if names:
-            attributes = _system_attributes(questd, head, int.from_bytes(sent_ms), count, first_ms)
-            if "MessageDeduplicationId" in head:
-                attributes["SequenceNumber"] = _sequence_number(int(handle.split(b"-")[1]))
-            shown = {name: value for name, value in attributes.items() if "All" in names or name in names}
-            if shown:
-                message["Attributes"] = shown
-        if "MessageAttributes" in head:
-            message |= _user_attributes(head["MessageAttributes"], self.wanted)
-        return message
-
-
-def _system_attributes(questd: Questd, head: dict[str, Any], sent_ms: int, count: int, first_ms: int) -> dict[str, str]:
-    """Return all that apply, as decimal text and AWS's names (contract 4.6)."""
-    attributes = {
-        "SenderId": head.get("SenderId", questd.settings.account),
-        "SentTimestamp": str(head.get("SentTimestamp", sent_ms)),
-        "ApproximateReceiveCount": str(count + head.get("ReceiveCount", 0)),
-        "ApproximateFirstReceiveTimestamp": str(head.get("FirstReceive_ms", first_ms)),
-    }
-    attributes |= {name: head[name] for name in SHOWN_AS_STORED if name in head}
-    if "DeadLetterQueueSource" in head:
-        attributes["DeadLetterQueueSourceArn"] = questd.arn(head["DeadLetterQueueSource"])
-    return attributes
-
-
-def _user_attributes(packed: str, wanted: frozenset[str]) -> dict[str, Any]:
-    """Return the attributes asked for, and the digest over just these (contract 4.2)."""
-    chosen = message_attributes.selected(message_attributes.unpack(packed), wanted)
-    if not chosen:
-        return {}
-    return {
-        "MessageAttributes": message_attributes.shown(chosen),
-        "MD5OfMessageAttributes": message_attributes.md5(chosen),
-    }
 
 
 def outcome(status: bytes, handle: str, timeout: int | None = None) -> None:

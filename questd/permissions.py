@@ -3,7 +3,8 @@
 import re
 
 from questd import errors, policies
-from questd.action import Facts, Questd, QueueAction, Request, Strings, missing
+from questd.action import Facts, Questd, QueueAction, Request, Strings
+from questd.mistakes import missing
 from questd.namespaces import ACCOUNT
 
 LABEL = re.compile(r"[A-Za-z0-9_-]{1,80}", re.ASCII)

@@ -1,10 +1,9 @@
-"""Queue policies: the documents that say who may do what with a queue (contract 9.1): checked, changed.
-
-Nothing here enforces them.
-"""
+"""Queue policies: the documents that say who may do what with a queue (contract 9.1): checked, changed, judged by."""
 
 import json
+import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -76,7 +75,7 @@ class _Document(_Strict):
 
 
 def _count(texts: Texts) -> int:
-    return 1 if isinstance(texts, str) else len(texts)
+    return len(_texts(texts))
 
 
 def check(text: str) -> str:
@@ -98,6 +97,67 @@ def check(text: str) -> str:
             if count > LIMITS[what]:
                 raise errors.TooManyInStatement(count, what, LIMITS[what])
     return text
+
+
+def single(action: str) -> str:
+    """Return the name under which an action is granted: a batch goes by that of one message."""
+    return action.removesuffix("Batch")
+
+
+@lru_cache(4096)
+def _pattern(pattern: str) -> re.Pattern[str]:
+    parts = [{"*": ".*", "?": "."}.get(part, re.escape(part)) for part in re.split(r"([*?])", pattern)]
+    return re.compile("".join(parts), re.DOTALL)
+
+
+def like(text: str, pattern: str) -> bool:
+    """Tell whether a text is like a pattern, in which `*` is anything and `?` any character."""
+    return _pattern(pattern).fullmatch(text) is not None
+
+
+@lru_cache(1024)
+def _read(text: str) -> tuple[_Statement, ...]:
+    found = _Document.model_validate_json(text).Statement
+    return (found,) if isinstance(found, _Statement) else tuple(found)
+
+
+def verdict(text: str, account: str, user: str, action: str, resource: str) -> Literal["Allow", "Deny"] | None:
+    """Return what a policy says of an action on a queue (its ARN) by a user (an ARN) of an account; '' is anybody.
+
+    A statement with conditions, none of which questd knows, allows nothing and denies whatever else it says.
+    """
+    found: Literal["Allow"] | None = None
+    for statement in _read(text):
+        if _is_about(statement, account, user, action, resource):
+            if statement.Effect == "Deny":
+                return "Deny"
+            if not statement.Condition:
+                found = "Allow"
+    return found
+
+
+def _is_about(statement: _Statement, account: str, user: str, action: str, resource: str) -> bool:
+    named = _names(statement.Principal or statement.NotPrincipal or {}, account, user)
+    name = f"sqs:{single(action)}".lower()
+    acts = any(like(name, pattern.lower()) for pattern in _texts(statement.Action or statement.NotAction))
+    about = any(like(resource, pattern) for pattern in _texts(statement.Resource or statement.NotResource or resource))
+    return (
+        named == (statement.Principal is not None)
+        and acts == (statement.Action is not None)
+        and about == (statement.NotResource is None)
+    )
+
+
+def _names(principal: str | dict[str, Texts], account: str, user: str) -> bool:
+    """Tell whether a statement's principals have an account, or a user of it, among them."""
+    if isinstance(principal, str):
+        return True
+    mine = {"*", account, f"arn:aws:iam::{account}:root", user} if account else {"*"}
+    return bool(mine & set(_texts(principal.get("AWS", []))))
+
+
+def _texts(texts: Texts | None) -> list[str]:
+    return [texts] if isinstance(texts, str) else texts or []
 
 
 def check_permission(accounts: Sequence[str], actions: Sequence[str]) -> None:

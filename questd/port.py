@@ -1,7 +1,8 @@
-"""The TCP port: where questd may listen, and the socket that its workers share."""
+"""The TCP port: where questd may listen, the socket that its workers share, and what it is encrypted with."""
 
 import ipaddress
 import socket
+import ssl
 
 from questd.embedded import StartFailed
 from questd.settings import Settings
@@ -18,10 +19,11 @@ def bind(settings: Settings) -> socket.socket:
         raise StartFailed(f"cannot listen on {settings.host}: {error.strerror}") from None
     # "localhost" is 127.0.0.1 here, also where it has an IPv6 address that this machine does not.
     family, kind, _, _, address = min(found, key=lambda each: each[0] != socket.AF_INET)
-    if not (settings.anonymous or ipaddress.ip_address(address[0]).is_loopback):
+    guarded = settings.anonymous or settings.keys_file or settings.keys
+    if not (guarded or ipaddress.ip_address(address[0]).is_loopback):
         raise StartFailed(
-            f"on {settings.host} anyone who reaches this machine could use every queue: "
-            "listen on 127.0.0.1, or allow it with --anonymous"
+            f"on {settings.host} anyone who reaches this machine could use every queue: listen on 127.0.0.1, "
+            "give access keys with --keys-file, or allow it with --anonymous"
         )
     sock = socket.socket(family, kind)
     # Not SO_REUSEPORT: with it a second questd would silently take a share of the requests.
@@ -35,3 +37,17 @@ def bind(settings: Settings) -> socket.socket:
         raise StartFailed(f"{text}. Choose another --port, or stop what uses this one") from None
     sock.setblocking(False)  # noqa: FBT003  # socket's own
     return sock
+
+
+def tls(settings: Settings) -> ssl.SSLContext | None:
+    """Return what connections are encrypted with, None for nothing. Raises StartFailed."""
+    if settings.tls_cert is None:
+        if settings.tls_key:
+            raise StartFailed("--tls-key is the key of a certificate: give that too, with --tls-cert")
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(settings.tls_cert, settings.tls_key)
+    except (OSError, ssl.SSLError) as error:
+        raise StartFailed(f"--tls-cert {settings.tls_cert} cannot be used: {error}") from None
+    return context

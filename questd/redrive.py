@@ -90,6 +90,15 @@ def _handle(task_id: str, arn: str) -> str:
     return base64.b64encode(to_json({"taskId": task_id, "sourceArn": arn})).decode()
 
 
+def _task_of(handle: str) -> tuple[str, str]:
+    """Return the task's id and the source's ARN in a handle. Raises InvalidTaskHandle."""
+    try:
+        task = from_json(base64.b64decode(handle, validate=True))
+        return str(task["taskId"]), str(task["sourceArn"])
+    except (binascii.Error, ValueError, TypeError, KeyError) as error:
+        raise errors.InvalidTaskHandle from error
+
+
 class StartMessageMoveTask(Action):
     """Begin to move a dead-letter queue's messages."""
 
@@ -162,10 +171,13 @@ class CancelMessageMoveTask(Action):
 
     async def __call__(self, questd: Questd, request: Request) -> dict[str, Any]:
         """End it and return how many messages it moved."""
-        try:
-            task = from_json(base64.b64decode(self.TaskHandle, validate=True))
-            task_id, arn = str(task["taskId"]), str(task["sourceArn"])
-        except (binascii.Error, ValueError, TypeError, KeyError) as error:
-            raise errors.InvalidTaskHandle from error
+        task_id, arn = _task_of(self.TaskHandle)
         moved = await _call(questd, request, "quest_cancel_move", arn, task_id)
         return {"ApproximateNumberOfMessagesMoved": moved}
+
+
+def source_of(action: Action) -> str | None:
+    """Return the ARN of the queue whose move tasks an action is about, if it is about any."""
+    if isinstance(action, CancelMessageMoveTask):
+        return _task_of(action.TaskHandle)[1]
+    return action.SourceArn if isinstance(action, StartMessageMoveTask | ListMessageMoveTasks) else None

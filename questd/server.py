@@ -8,12 +8,14 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 from questd import topology
+from questd.access import Access, keys_of
 from questd.action import Questd
 from questd.app import Application
 from questd.background import Background
 from questd.library import Library
 from questd.listener import Listener
 from questd.longpoll import LongPolls
+from questd.port import tls
 from questd.primaries import Primary
 from questd.settings import Settings
 
@@ -36,7 +38,7 @@ async def running(settings: Settings) -> AsyncIterator[Questd]:
     primaries = topology.of(settings.redis_url)
     library = Library(primaries, test_mode=settings.test_mode)
     polls = LongPolls(process, lambda key: library.send("quest_pass", key), primaries)
-    questd = Questd(settings, library, polls)
+    questd = Questd(settings, library, polls, _gate(settings))
     primaries.changes.append(questd.ahead_ms.clear)
     dead_letter_after_ms = _dead_letter_after_ms(settings)
 
@@ -51,6 +53,11 @@ async def running(settings: Settings) -> AsyncIterator[Questd]:
             polls.close()
     finally:
         await primaries.close()
+
+
+def _gate(settings: Settings) -> Access | None:
+    keys = keys_of(settings.keys_file, settings.keys)
+    return Access(keys, settings.account) if settings.keys_file or settings.keys else None
 
 
 def _dead_letter_after_ms(settings: Settings) -> int | str:
@@ -85,7 +92,7 @@ async def serve(
     drain = drain or asyncio.Event()
     async with running(settings) as questd:
         front = FRONTS[settings.front](questd, FINISH_SECONDS)
-        await front.start(sock)
+        await front.start(sock, tls(settings))
         ready()
         await _first(stop, drain)
         questd.polls.close()

@@ -133,6 +133,18 @@ class Settings(BaseSettings):
     )
     test_mode: bool = Field(default=False, description="let tests move the clock: POST /_questd/clock")
     anonymous: bool = Field(default=False, description="serve anyone, also beyond this machine")
+    keys_file: Annotated[Path, AfterValidator(_file)] | None = Field(
+        None,
+        description="TOML file of access keys, a table for each id with its secret, account and rights; then every "
+        "request must be signed, or a queue's policy must allow it",
+    )
+    keys: str | None = Field(None, repr=False, description="more access keys: id:secret,id:secret, with all rights")
+    tls_cert: Annotated[Path, AfterValidator(_file)] | None = Field(
+        None, description="PEM file with the certificate, and those above it, to serve HTTPS with"
+    )
+    tls_key: Annotated[Path, AfterValidator(_file)] | None = Field(
+        None, description="PEM file with the certificate's key; none: it is in --tls-cert"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="least severe log lines to show: debug, info, warning or error"
     )
@@ -192,7 +204,7 @@ def _problem(name: str, detail: ErrorDetails, flags: Mapping[str, Any], config: 
         origin = flag(name)
     else:
         origin = variable(name) if os.environ.get(variable(name)) else f"{name} in {config}"
-    value = "" if name == "redis_url" else f", not {detail['input']!r}"
+    value = "" if name in {"redis_url", "keys"} else f", not {detail['input']!r}"
     return f"{origin} {_wish(name, detail)}{value}"
 
 

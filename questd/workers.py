@@ -20,9 +20,10 @@ from typing import NoReturn
 from redis.exceptions import RedisError
 
 from questd import grants, library, worker
+from questd.access import BadKeys, keys_of
 from questd.embedded import Embedded, Restarts, StartFailed, wait_until_ready
 from questd.pipeline import RedisUnavailable
-from questd.port import bind
+from questd.port import bind, tls
 from questd.settings import BadSetting, Settings, hidden
 from questd.worker import DRAIN, PATIENCE, STOPPING, Forked
 
@@ -50,6 +51,7 @@ def run(settings: Settings, again: Callable[[], Settings]) -> None:
 
     `again` reads the settings anew, for SIGHUP; it raises BadSetting.
     """
+    check(settings)
     with bind(settings) as sock:
         supervisor = Supervisor(settings, sock, again)
         try:
@@ -58,6 +60,15 @@ def run(settings: Settings, again: Callable[[], Settings]) -> None:
             pass
         finally:
             supervisor.end()
+
+
+def check(settings: Settings) -> None:
+    """Raise StartFailed when the files that settings name cannot be used."""
+    try:
+        keys_of(settings.keys_file, settings.keys)
+    except BadKeys as error:
+        raise StartFailed(str(error)) from None
+    tls(settings)
 
 
 def explained(error: Exception, url: str) -> str:
@@ -233,7 +244,8 @@ class Supervisor:
         self._reloading = False
         try:
             read = self._again()
-        except BadSetting as error:
+            check(read)
+        except (BadSetting, StartFailed) as error:
             log.error("the settings stay as they are: %s", hidden(str(error)))  # noqa: TRY400  # nobody's mistake here
             return
         fixed = sorted(name for name in FIXED if getattr(read, name) != getattr(self._as_read, name))
@@ -254,7 +266,8 @@ class Supervisor:
             return
         self._announced = True
         host, port = self._socket.getsockname()[:2]
-        where = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        scheme = "https" if self._settings.tls_cert else "http"
+        where = f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
         redis = self._embedded or f"Redis at {hidden(str(self._settings.redis_url))}"
         sys.stdout.write(f"questd ready on {where} · {redis}\n")
         sys.stdout.flush()

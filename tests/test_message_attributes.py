@@ -8,7 +8,6 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from questd import errors
-from questd.action import mistake
 from questd.message_attributes import (
     SystemAttributes,
     UserAttributes,
@@ -21,6 +20,7 @@ from questd.message_attributes import (
     size,
     unpack,
 )
+from questd.mistakes import mistake
 
 
 class Checked:

@@ -1,11 +1,19 @@
 """Where questd may listen, and how it says why it cannot."""
 
+import asyncio
+import shutil
+import subprocess
+from pathlib import Path
+
+import aiohttp
+import boto3
 import pytest
 
 from questd.embedded import StartFailed
-from questd.port import bind
+from questd.port import bind, tls
 from questd.settings import Settings
-from tests.servers import free_port
+from tests.client import serving
+from tests.servers import RedisServer, free_port
 
 
 def test_a_port_is_taken_once() -> None:
@@ -30,9 +38,64 @@ def test_a_public_address_needs_leave() -> None:
         assert sock.getsockname()[0] == "0.0.0.0"
 
 
+def test_keys_are_leave_enough() -> None:
+    """Where requests must be signed, questd listens beyond this machine."""
+    with bind(Settings(host="0.0.0.0", port=0, keys="A:a secret of some length")) as sock:
+        assert sock.getsockname()[0] == "0.0.0.0"
+
+
 def test_an_unknown_host() -> None:
     """A host that is none of this machine's is told in one line."""
     with pytest.raises(StartFailed, match=r"^cannot listen on 192\.0\.2\.1, port 0: "):
         bind(Settings(host="192.0.2.1", port=0, anonymous=True))
     with pytest.raises(StartFailed, match=r"^cannot listen on no\.such\.host\.invalid: "):
         bind(Settings(host="no.such.host.invalid", port=0))
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> dict[str, Path]:
+    """Make a certificate that signs itself, and its key; the settings that name them."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is missing: apt-get install openssl")
+    made = {"tls_cert": tmp_path / "cert.pem", "tls_key": tmp_path / "key.pem"}
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    command += ["-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"]
+    subprocess.run([*command, "-out", made["tls_cert"], "-keyout", made["tls_key"]], check=True, capture_output=True)
+    return made
+
+
+@pytest.mark.parametrize("front", ["listener", "aiohttp"])
+async def test_https(redis_server: RedisServer, certificate: dict[str, Path], front: str) -> None:
+    """With a certificate questd speaks TLS, boto3 trusts it, and URLs of queues say so; plain HTTP gets nothing."""
+    async with serving(redis_server.url, front=front, **certificate) as sqs:
+        url = sqs.url.replace("http:", "https:")
+        client = boto3.client(
+            "sqs",
+            endpoint_url=url,
+            region_name="us-east-1",
+            aws_access_key_id="any",
+            aws_secret_access_key="any",
+            verify=str(certificate["tls_cert"]),
+        )
+        queue = (await asyncio.to_thread(client.create_queue, QueueName="q"))["QueueUrl"]
+        assert queue == f"{url}/000000000000/q"
+        body = "x" * 2**20
+        await asyncio.to_thread(client.send_message, QueueUrl=queue, MessageBody=body)
+        got = await asyncio.to_thread(client.receive_message, QueueUrl=queue, WaitTimeSeconds=1)
+        assert got["Messages"][0]["Body"] == body
+        with pytest.raises(aiohttp.ClientError):
+            await sqs.ask("ListQueues")
+
+
+def test_a_certificate_that_cannot_be_used(tmp_path: Path, certificate: dict[str, Path]) -> None:
+    """A file that is no certificate, another's key or a key alone are refused in one line."""
+    (tmp_path / "other").write_text("nonsense")
+    for given in (
+        certificate | {"tls_cert": tmp_path / "other"},
+        certificate | {"tls_key": tmp_path / "other"},
+        {"tls_key": certificate["tls_key"]},
+    ):
+        with pytest.raises(StartFailed, match="--tls-"):
+            tls(Settings.model_validate(given))
+    assert tls(Settings()) is None
+    assert tls(Settings.model_validate(certificate))

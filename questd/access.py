@@ -1,0 +1,185 @@
+"""Access: who may do what with which queue: the rights of access keys, and what a queue's policy adds or takes away.
+
+Keys come from a file or from the settings; signatures.py says whose a request is.
+"""
+
+import os
+import stat
+import tomllib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from questd import errors, namespaces, policies, redrive
+from questd.action import QUEUE_NAME, Action, Questd, QueueAction, Request
+from questd.actions import ACTIONS
+from questd.signatures import signer
+
+EVERYTHING = "*:*"
+
+
+class BadKeys(Exception):
+    """Access keys cannot be used; the text says which and why, and never a secret."""
+
+
+def _right(text: str) -> str:
+    queues, _, actions = text.partition(":")
+    unknown = [name for name in actions.split(",") if name != "*" and name not in ACTIONS]
+    if not queues or unknown:
+        raise ValueError(f"should be like orders-*:SendMessage,GetQueueUrl with AWS's names of actions, not {text!r}")
+    return text
+
+
+class Key(BaseModel):
+    """What a file says of one access key."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    secret: str = Field(min_length=8, repr=False)
+    account: str | None = Field(None, pattern="^[0-9]{12}$")
+    """Whose it is; the server's own account by default."""
+    allow: list[Annotated[str, AfterValidator(_right)]] = [EVERYTHING]
+    """Rights: a pattern of queue names, and actions, `*` being all of them."""
+
+    def may(self, action: str, queue: str) -> bool:
+        """Tell whether one of its rights covers an action on a queue ('' for none in particular)."""
+        for right in self.allow:
+            pattern, _, actions = right.partition(":")
+            if policies.like(queue, pattern) and {"*", action, policies.single(action)} & set(actions.split(",")):
+                return True
+        return False
+
+
+Keys = dict[str, Key]
+
+
+def keys_of(file: Path | None, listed: str | None) -> Keys:
+    """Return the keys in a file (a TOML table for each id) and in a list `id:secret,id:secret`. Raises BadKeys."""
+    return (_read(file) if file else {}) | (_listed(listed) if listed else {})
+
+
+def _read(file: Path) -> Keys:
+    try:
+        mode = file.stat().st_mode
+        if stat.S_IMODE(mode) & 0o077:
+            raise BadKeys(f"{file} can be read by others than its owner: chmod 600 {file}")
+        if not os.access(file, os.R_OK):
+            raise BadKeys(f"{file} cannot be read")
+        return TypeAdapter(Keys).validate_python(tomllib.loads(file.read_text()))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise BadKeys(f"{file}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadKeys(f"{file}: {error}") from None
+
+
+def _listed(text: str) -> Keys:
+    keys: Keys = {}
+    for number, pair in enumerate(text.split(","), 1):
+        name, _, secret = pair.strip().partition(":")
+        try:
+            keys[name] = Key(secret=secret)
+        except ValidationError:
+            raise BadKeys(f"key {number} of the list should be id:secret, the secret of 8 characters or more") from None
+        if not name:
+            raise BadKeys(f"key {number} of the list has no id")
+    return keys
+
+
+@dataclass(frozen=True)
+class Principal:
+    """Who asks: somebody with a key, or nobody in particular."""
+
+    account: str = ""
+    user: str = ""
+    key: Key | None = None
+
+    @property
+    def arn(self) -> str:
+        """Return the ARN of the user, '' for anybody."""
+        return f"arn:aws:iam::{self.account}:user/{self.user}" if self.key else ""
+
+
+ANYBODY = Principal()
+
+
+@dataclass(frozen=True)
+class Resource:
+    """What is asked for: a queue by its bare name, '' for none in particular, its owner's account, and its Policy."""
+
+    queue: str
+    owner: str
+    arn: str
+    policy: str = ""
+
+
+def why_not(principal: Principal, action: str, resource: Resource) -> str | None:
+    """Return why somebody may not do something with a queue, in AWS's words; None when he may.
+
+    In his own account a right of his key or the queue's policy is enough, and nothing helps against a denial; others
+    need both, and never what is the owner's alone.
+    """
+    policy, name = resource.policy, policies.single(action)
+    verdict = policies.verdict(policy, principal.account, principal.arn, action, resource.arn) if policy else None
+    if verdict == "Deny":
+        return "with an explicit deny in a resource-based policy"
+    allowed = verdict == "Allow" and name in policies.GRANTABLE
+    covered = principal.key is None or principal.key.may(action, resource.queue)
+    if principal.account == resource.owner:
+        return None if covered or allowed else f"because no identity-based policy allows the sqs:{name.lower()} action"
+    if not covered:
+        return f"because no identity-based policy allows the sqs:{name.lower()} action"
+    return None if allowed else f"because no resource-based policy allows the sqs:{name.lower()} action"
+
+
+class Access:
+    """The gate of one process: who signed a request, and whether he may have what he asks for."""
+
+    def __init__(self, keys: Keys, account: str) -> None:
+        self._secrets = {name: key.secret for name, key in keys.items()}
+        self._principals = {name: Principal(key.account or account, name, key) for name, key in keys.items()}
+
+    def identify(self, request: Request) -> None:
+        """Say in the request who signed it. Raises what AWS answers to a signature that is not good."""
+        request.principal = signer(request, self._secrets, datetime.now(UTC)) or ""
+        if request.principal:
+            request.namespace = request.namespace.of_account(self._principals[request.principal].account)
+
+    async def check(self, questd: Questd, request: Request, action: Action) -> None:
+        """Raise AccessDenied unless who signed the request may do what it asks for."""
+        principal = self._principals.get(request.principal, ANYBODY)
+        for name, queue in _wanted(questd, request, action):
+            resource = await _resource(questd, request, queue)
+            reason = why_not(principal, name, resource)
+            if reason and principal.key:
+                asked = f"sqs:{policies.single(name).lower()}"
+                raise errors.AccessDenied(principal.arn, asked, resource.arn, reason)
+            if reason:
+                raise errors.AnonymousDenied(questd.url(queue, request))
+
+
+def _wanted(questd: Questd, request: Request, action: Action) -> list[tuple[str, str]]:
+    """Return what an action needs: names of actions, each with a queue's name inside, '' for none in particular."""
+    name = type(action).__name__
+    if isinstance(action, QueueAction):
+        return [(name, action.QueueUrl)]
+    bare = getattr(action, "QueueName", None)
+    if bare:
+        return [(name, request.namespace.name(bare) if QUEUE_NAME.fullmatch(bare) else "")]
+    arns = {name: redrive.source_of(action), "SendMessage": getattr(action, "DestinationArn", None)}
+    return [(each, questd.name_of(arn) or "") for each, arn in arns.items() if arn] or [(name, "")]
+
+
+async def _resource(questd: Questd, request: Request, queue: str) -> Resource:
+    if not queue:
+        region, account, _ = request.namespace
+        return Resource("", account, f"arn:{namespaces.partition(region)}:sqs:{region}:{account}:")
+    _, account, bare = namespaces.parts(questd.home, queue)
+    try:
+        policy = (await questd.facts_of(queue)).Policy
+    except errors.QueueDoesNotExist:
+        policy = ""
+    return Resource(bare, account, questd.arn(queue), policy)

@@ -1,0 +1,343 @@
+"""Who may do what: access keys and their rights, queue policies, and how both are told (contract 9.1, 10.2)."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+import yarl
+from botocore.auth import SigV4QueryAuth
+from botocore.awsrequest import AWSRequest
+from botocore.config import Config
+from botocore.credentials import Credentials
+from botocore.exceptions import ClientError
+
+from questd.access import BadKeys, Key, Principal, Resource, keys_of, why_not
+from questd.settings import Settings
+from tests.client import Sqs, serving
+from tests.servers import RedisServer
+
+OWN, OTHER = "000000000000", "111122223333"
+ARN = f"arn:aws:sqs:us-east-1:{OWN}:orders-eu"
+SECRET = "a secret of some length"
+
+
+def key(**members: Any) -> Key:
+    """Return a key."""
+    return Key(secret=SECRET, **members)
+
+
+def keys_file(folder: Path, text: str, mode: int = 0o600) -> Path:
+    """Write a file of keys."""
+    file = folder / "keys.toml"
+    file.write_text(text)
+    file.chmod(mode)
+    return file
+
+
+FILE = f"""
+[OWNER]
+secret = "{SECRET} 0"
+
+[SENDER]
+secret = "{SECRET} 1"
+allow = ["orders-*:SendMessage,GetQueueUrl"]
+
+[STRANGER]
+secret = "{SECRET} 2"
+account = "{OTHER}"
+"""
+
+
+# Keys
+
+
+def test_keys_come_from_a_file_and_from_a_list(tmp_path: Path) -> None:
+    """A file has a table for each key; a list has ids and secrets, which have all rights."""
+    keys = keys_of(keys_file(tmp_path, FILE), f"MORE:{SECRET}:with:colons, LAST:{SECRET}")
+    assert sorted(keys) == ["LAST", "MORE", "OWNER", "SENDER", "STRANGER"]
+    assert keys["MORE"].secret == f"{SECRET}:with:colons"
+    assert keys["STRANGER"].account == OTHER
+    assert SECRET not in repr(keys)
+    assert keys_of(None, None) == {}
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o644])
+def test_a_file_that_others_can_read(tmp_path: Path, mode: int) -> None:
+    """Secrets that others can read are refused, with what to do."""
+    with pytest.raises(BadKeys, match="chmod 600"):
+        keys_of(keys_file(tmp_path, FILE, mode), None)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[A]", "A.secret: Field required"),
+        ('[A]\nsecret = "short"', "A.secret: String should have at least 8"),
+        (f'[A]\nsecret = "{SECRET}"\naccount = "1"', "A.account"),
+        (f'[A]\nsecret = "{SECRET}"\nallow = ["*:Sned"]', "should be like orders-"),
+        (f'[A]\nsecret = "{SECRET}"\nrights = []', "A.rights: Extra inputs"),
+        ("[A", "keys.toml: "),
+        ("A = 1", "A: Input should be"),
+    ],
+)
+def test_a_file_that_is_none(tmp_path: Path, text: str, says: str) -> None:
+    """What is wrong is told with its place, and without a secret."""
+    with pytest.raises(BadKeys, match=says) as caught:
+        keys_of(keys_file(tmp_path, text), None)
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize("listed", ["A", "A:short", ":longer than eight", f"A:{SECRET},"])
+def test_a_list_that_is_none(listed: str) -> None:
+    """A pair without an id or with a short secret is refused by its number."""
+    with pytest.raises(BadKeys, match=r"^key [12] of the list"):
+        keys_of(None, listed)
+
+
+@pytest.mark.parametrize(
+    ("allow", "action", "queue", "may"),
+    [
+        (["*:*"], "PurgeQueue", "any", True),
+        (["*:*"], "ListQueues", "", True),
+        (["orders-*:SendMessage"], "SendMessage", "orders-eu", True),
+        (["orders-*:SendMessage"], "SendMessageBatch", "orders-eu", True),
+        (["orders-*:SendMessage"], "ReceiveMessage", "orders-eu", False),
+        (["orders-*:SendMessage"], "SendMessage", "mail", False),
+        (["orders-*:*"], "ListQueues", "", False),
+        (["orders-??:*"], "PurgeQueue", "orders-eu", True),
+        (["orders-?:*"], "PurgeQueue", "orders-eu", False),
+        (["a:SendMessage", "b:ReceiveMessage,DeleteMessage"], "DeleteMessageBatch", "b", True),
+        ([], "SendMessage", "a", False),
+    ],
+)
+def test_rights(allow: list[str], action: str, queue: str, *, may: bool) -> None:
+    """A right is a pattern of names and a list of actions; a batch goes by the name of one message."""
+    assert key(allow=allow).may(action, queue) == may
+
+
+# Decisions
+
+
+def policy(*statements: dict[str, Any]) -> str:
+    """Return a policy."""
+    return json.dumps({"Version": "2012-10-17", "Statement": statements})
+
+
+def statement(**members: Any) -> dict[str, Any]:
+    """Return a statement that lets everybody send."""
+    return {"Effect": "Allow", "Principal": "*", "Action": "sqs:SendMessage"} | members
+
+
+OWNER, SENDER, STRANGER, ANYBODY = (
+    Principal(OWN, "owner", key()),
+    Principal(OWN, "sender", key(allow=["orders-*:SendMessage"])),
+    Principal(OTHER, "stranger", key()),
+    Principal(),
+)
+USER = f"arn:aws:iam::{OTHER}:user/stranger"
+
+
+@pytest.mark.parametrize(
+    ("principal", "action", "given", "may"),
+    [
+        (OWNER, "PurgeQueue", "", True),
+        (OWNER, "PurgeQueue", policy(statement(Effect="Deny", Action="*")), False),
+        (OWNER, "SendMessage", policy(statement(Effect="Deny", Action="sqs:PurgeQueue")), True),
+        (OWNER, "SendMessage", policy(statement(), statement(Effect="Deny")), False),
+        (SENDER, "SendMessageBatch", "", True),
+        (SENDER, "ReceiveMessage", "", False),
+        (SENDER, "ReceiveMessage", policy(statement(Action="SQS:receivemessage")), True),
+        (STRANGER, "SendMessage", "", False),
+        (STRANGER, "SendMessage", policy(statement()), True),
+        (STRANGER, "SendMessageBatch", policy(statement()), True),
+        (STRANGER, "ReceiveMessage", policy(statement()), False),
+        (STRANGER, "ReceiveMessage", policy(statement(Action="sqs:Receive*")), True),
+        (STRANGER, "DeleteQueue", policy(statement(Action="*")), False),
+        (STRANGER, "SendMessage", policy(statement(Principal={"AWS": OTHER})), True),
+        (STRANGER, "SendMessage", policy(statement(Principal={"AWS": [OWN, f"arn:aws:iam::{OTHER}:root"]})), True),
+        (STRANGER, "SendMessage", policy(statement(Principal={"AWS": USER})), True),
+        (STRANGER, "SendMessage", policy(statement(Principal={"AWS": f"{USER}2"})), False),
+        (STRANGER, "SendMessage", policy(statement(Principal={"Service": "sns.amazonaws.com"})), False),
+        (STRANGER, "SendMessage", policy(statement(Resource=ARN)), True),
+        (STRANGER, "SendMessage", policy(statement(Resource="arn:aws:sqs:*:*:orders-*")), True),
+        (STRANGER, "SendMessage", policy(statement(Resource="arn:aws:sqs:*:*:mail")), False),
+        (STRANGER, "SendMessage", policy(statement(Condition={"Bool": {"aws:SecureTransport": "true"}})), False),
+        (OWNER, "SendMessage", policy(statement(Effect="Deny", Condition={"Bool": {"a": "b"}})), False),
+        (
+            STRANGER,
+            "SendMessage",
+            policy({"Effect": "Allow", "NotPrincipal": {"AWS": OWN}, "NotAction": "sqs:PurgeQueue"}),
+            True,
+        ),
+        (
+            STRANGER,
+            "SendMessage",
+            policy({"Effect": "Allow", "NotPrincipal": {"AWS": OTHER}, "Action": "sqs:*"}),
+            False,
+        ),
+        (
+            OWNER,
+            "SendMessage",
+            policy({"Effect": "Deny", "Principal": "*", "Action": "*", "NotResource": ARN}),
+            True,
+        ),
+        (ANYBODY, "SendMessage", "", False),
+        (ANYBODY, "SendMessage", policy(statement()), True),
+        (ANYBODY, "SendMessage", policy(statement(Principal={"AWS": "*"})), True),
+        (ANYBODY, "SendMessage", policy(statement(Principal={"AWS": OWN})), False),
+        (ANYBODY, "SetQueueAttributes", policy(statement(Action="*")), False),
+    ],
+)
+def test_decisions(principal: Principal, action: str, given: str, *, may: bool) -> None:
+    """A denial beats everything; in the own account a right or the policy is enough; others need the policy."""
+    assert (why_not(principal, action, Resource("orders-eu", OWN, ARN, given)) is None) == may
+
+
+def test_a_stranger_needs_a_right_of_his_key_too() -> None:
+    """What a queue's policy offers is for keys that may have it."""
+    limited = Principal(OTHER, "limited", key(allow=["mail:*"]))
+    assert why_not(limited, "SendMessage", Resource("orders-eu", OWN, ARN, policy(statement())))
+
+
+# Over HTTP
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> dict[str, Any]:
+    """Return settings with three keys."""
+    return {"keys_file": keys_file(tmp_path, FILE)}
+
+
+def client(sqs: Sqs, name: str, number: int, **more: Any) -> Any:
+    """Return a boto3 client with a key."""
+    return boto3.client(
+        "sqs",
+        endpoint_url=sqs.url,
+        region_name="us-east-1",
+        aws_access_key_id=name,
+        aws_secret_access_key=f"{SECRET} {number}",
+        config=Config(retries={"max_attempts": 1}),
+        **more,
+    )
+
+
+async def _in_thread(work: Any, *arguments: Any, **members: Any) -> Any:
+    return await asyncio.to_thread(work, *arguments, **members)
+
+
+async def refused(work: Any, **members: Any) -> tuple[int, str, str]:
+    """Return status, code and text of what a client is refused."""
+    with pytest.raises(ClientError) as caught:
+        await _in_thread(work, **members)
+    error = caught.value.response["Error"]
+    return caught.value.response["ResponseMetadata"]["HTTPStatusCode"], error["Code"], error["Message"]
+
+
+@pytest.mark.parametrize("front", ["listener", "aiohttp"])
+async def test_a_client_with_a_right_key(redis_server: RedisServer, settings: dict[str, Any], front: str) -> None:
+    """boto3 works unchanged, and who sent a message is told."""
+    async with serving(redis_server.url, front=front, **settings) as sqs:
+        owner = client(sqs, "OWNER", 0)
+        url = (await _in_thread(owner.create_queue, QueueName="orders-eu"))["QueueUrl"]
+        await _in_thread(owner.send_message, QueueUrl=url, MessageBody="x")
+        got = await _in_thread(owner.receive_message, QueueUrl=url, AttributeNames=["SenderId"])
+        assert got["Messages"][0]["Attributes"]["SenderId"] == "OWNER"
+        assert (await _in_thread(owner.list_queues))["QueueUrls"] == [url]
+
+
+async def test_clients_without(redis_server: RedisServer, settings: dict[str, Any]) -> None:
+    """No key, an unknown one, a wrong secret, too few rights, another account: each gets AWS's error."""
+    async with serving(redis_server.url, **settings) as sqs:
+        url = (await _in_thread(client(sqs, "OWNER", 0).create_queue, QueueName="orders-eu"))["QueueUrl"]
+        reply = await sqs.ask("SendMessage", QueueUrl=url, MessageBody="x")
+        assert (reply.status, reply.headers["x-amzn-query-error"]) == (403, "AccessDenied;Sender")
+        assert reply.json == {
+            "__type": "com.amazon.coral.service#AccessDeniedException",
+            "Message": f"Access to the resource {url} is denied.",
+        }
+        send = {"QueueUrl": url, "MessageBody": "x"}
+        assert (await refused(client(sqs, "NOBODY", 0).send_message, **send))[:2] == (403, "InvalidClientTokenId")
+        assert (await refused(client(sqs, "OWNER", 9).send_message, **send))[:2] == (403, "SignatureDoesNotMatch")
+        sender = client(sqs, "SENDER", 1)
+        await _in_thread(sender.send_message, **send)
+        assert await refused(sender.receive_message, QueueUrl=url) == (
+            403,
+            "AccessDenied",
+            (
+                f"User: arn:aws:iam::{OWN}:user/SENDER is not authorized to perform: sqs:receivemessage on resource: "
+                f"{ARN} because no identity-based policy allows the sqs:receivemessage action"
+            ),
+        )
+        assert (await refused(sender.list_queues))[1] == "AccessDenied"
+        stranger = client(sqs, "STRANGER", 2)
+        assert (await refused(stranger.send_message, **send))[1] == "AccessDenied"
+        assert (await refused(stranger.create_queue, QueueName="mine"))[1] == "AccessDenied"
+        assert await sqs_count(client(sqs, "OWNER", 0), url) == "1"
+
+
+async def sqs_count(owner: Any, url: str) -> str:
+    """Return how many messages are visible."""
+    name = "ApproximateNumberOfMessages"
+    found = await _in_thread(owner.get_queue_attributes, QueueUrl=url, AttributeNames=[name])
+    count: str = found["Attributes"][name]
+    return count
+
+
+async def test_permissions_open_a_queue(redis_server: RedisServer, settings: dict[str, Any]) -> None:
+    """AddPermission lets an account in, RemovePermission shuts it out again; a policy for all lets anybody in."""
+    async with serving(redis_server.url, **settings) as sqs:
+        owner, stranger = client(sqs, "OWNER", 0), client(sqs, "STRANGER", 2)
+        url = (await _in_thread(owner.create_queue, QueueName="orders-eu"))["QueueUrl"]
+        permission = {"QueueUrl": url, "Label": "l", "AWSAccountIds": [OTHER], "Actions": ["SendMessage"]}
+        await _in_thread(owner.add_permission, **permission)
+        await _in_thread(stranger.send_message, QueueUrl=url, MessageBody="x")
+        assert (await refused(stranger.receive_message, QueueUrl=url))[2].endswith(
+            "because no resource-based policy allows the sqs:receivemessage action"
+        )
+        await _in_thread(owner.remove_permission, QueueUrl=url, Label="l")
+        assert (await refused(stranger.send_message, QueueUrl=url, MessageBody="x"))[1] == "AccessDenied"
+        for_all = {"Policy": policy(statement(Action="sqs:*"))}
+        await _in_thread(owner.set_queue_attributes, QueueUrl=url, Attributes=for_all)
+        assert (await sqs.ask("SendMessage", QueueUrl=url, MessageBody="x")).status == 200
+        async with sqs.session.get(f"{url}?Action=ReceiveMessage") as response:
+            assert "<Body>x</Body>" in await response.text()
+        assert (await sqs.ask("PurgeQueue", QueueUrl=url)).status == 200
+        assert (await sqs.ask("DeleteQueue", QueueUrl=url)).status == 403
+
+
+async def test_a_presigned_url(redis_server: RedisServer, settings: dict[str, Any]) -> None:
+    """A URL that a key has signed can be used without the key."""
+    async with serving(redis_server.url, **settings) as sqs:
+        url = (await _in_thread(client(sqs, "OWNER", 0).create_queue, QueueName="orders-eu"))["QueueUrl"]
+        request = AWSRequest("GET", f"{url}?Action=SendMessage&MessageBody=a%20b")
+        SigV4QueryAuth(Credentials("OWNER", f"{SECRET} 0"), "sqs", "us-east-1").add_auth(request)
+        async with sqs.session.get(yarl.URL(str(request.url), encoded=True)) as response:
+            assert response.status == 200, await response.text()
+        async with sqs.session.get(yarl.URL(str(request.url).replace("a%20b", "b"), encoded=True)) as response:
+            assert "<Code>SignatureDoesNotMatch</Code>" in await response.text()
+
+
+async def test_move_tasks_need_both_queues(redis_server: RedisServer, tmp_path: Path) -> None:
+    """Who starts a move task must be allowed to send to its destination."""
+    text = FILE + f'\n[MOVER]\nsecret = "{SECRET} 3"\nallow = ["dead:*"]\n'
+    async with serving(redis_server.url, keys_file=keys_file(tmp_path, text)) as sqs:
+        owner, mover = client(sqs, "OWNER", 0), client(sqs, "MOVER", 3)
+        for name in ("dead", "other"):
+            await _in_thread(owner.create_queue, QueueName=name)
+        base = f"arn:aws:sqs:us-east-1:{OWN}"
+        redrive = {"RedrivePolicy": json.dumps({"deadLetterTargetArn": f"{base}:dead", "maxReceiveCount": 1})}
+        await _in_thread(owner.create_queue, QueueName="q", Attributes=redrive)
+        task = {"SourceArn": f"{base}:dead", "DestinationArn": f"{base}:other"}
+        assert (await refused(mover.start_message_move_task, **task))[1] == "AccessDenied"
+        await _in_thread(mover.start_message_move_task, SourceArn=f"{base}:dead")
+        await _in_thread(mover.list_message_move_tasks, SourceArn=f"{base}:dead")
+        assert (await refused(mover.list_message_move_tasks, SourceArn=f"{base}:q"))[1] == "AccessDenied"
+
+
+def test_no_secret_is_shown(tmp_path: Path) -> None:
+    """Settings print no secret."""
+    shown = repr(Settings(keys=f"A:{SECRET}", keys_file=keys_file(tmp_path, FILE)))
+    assert SECRET not in shown
