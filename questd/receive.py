@@ -172,7 +172,12 @@ def _user_attributes(packed: str, wanted: frozenset[str]) -> dict[str, Any]:
 
 def _readable(body: bytes) -> tuple[bytes, str]:
     """Return a body and its text. What a Redis client sent may be no text of SQS; the digest must fit what is shown."""
-    text = body.decode(errors="replace")
-    if not text.isprintable():
-        text = message_attributes.FORBIDDEN.sub("\ufffd", text)
-    return (text.encode(), text) if "\ufffd" in text else (body, text)
+    try:
+        text = body.decode()
+    except UnicodeDecodeError:
+        text = body.decode(errors="replace")
+    else:
+        if message_attributes.is_text(body):
+            return body, text
+    text = message_attributes.FORBIDDEN.sub("\ufffd", text)
+    return text.encode(), text

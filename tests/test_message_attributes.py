@@ -9,10 +9,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from questd import errors
 from questd.message_attributes import (
+    FORBIDDEN,
     SystemAttributes,
     UserAttributes,
     Values,
     check_characters,
+    is_text,
     md5,
     pack,
     selected,
@@ -158,6 +160,13 @@ def test_reserved_names(name: str) -> None:
         "You can't use message attribute names beginning with 'AWS.' or 'Amazon'. "
         "These strings are reserved for internal use."
     )
+
+
+def test_utf8_is_looked_at_as_text_is() -> None:
+    """Every character is taken or not, whether it is looked for in a text or in its UTF-8."""
+    for number in (*range(0xD800), *range(0xE000, 0x10FFFF, 7), 0xFFFD, 0xFFFE, 0xFFFF, 0x10000, 0x10FFFF):
+        character = chr(number)
+        assert is_text(f"a{character}b".encode()) == (FORBIDDEN.search(character) is None), hex(number)
 
 
 @pytest.mark.parametrize("character", "\0\x08\x13\uffff")
