@@ -127,6 +127,23 @@ def test_a_public_address(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--anonymous" in said(capsys, "serve", "--host", "0.0.0.0", "--port", "0")
 
 
+def test_keys_that_others_can_read(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A file of secrets that others can read is refused, with what to do."""
+    file = tmp_path / "keys.toml"
+    file.write_text("")
+    file.chmod(0o644)
+    assert f"chmod 600 {file}" in said(capsys, "serve", "--keys-file", str(file))
+
+
+def test_secrets_on_a_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """Keys among the arguments bring a warning: everybody on the machine can see them there."""
+    assert main(["serve", "--keys", "A:a secret of some length", "--host", "192.0.2.1", "--port", "0"]) == 1
+    warning, refusal = capsys.readouterr().err.splitlines()
+    assert "use --keys-file or QUESTD_KEYS" in warning
+    assert "cannot listen" in refusal
+    assert "a secret" not in warning + refusal
+
+
 def test_no_redis() -> None:
     """A Redis that cannot be reached is one line from serve, load and unload, without its password."""
     url = f"redis://me:secret@127.0.0.1:{free_port()}"

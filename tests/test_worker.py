@@ -3,9 +3,14 @@
 import asyncio
 import os
 import signal
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import pytest
+from botocore.auth import SigV4QueryAuth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 
 from questd.connection import DRAIN_SECONDS
 from tests.test_connection import statuses
@@ -107,3 +112,38 @@ def test_a_worker_that_does_not_start_replaces_nobody(tmp_path: Path) -> None:
         os.kill(old[0], signal.SIGKILL)
         until(lambda: sum(map(alive, questd.pids("serve"))) == 2)
         assert questd.lives()
+
+
+def _status(questd: Questd, name: str) -> int:
+    """Return the status of a request that the key `name` signed."""
+    request = AWSRequest("GET", f"{questd.address}/?Action=ListQueues")
+    SigV4QueryAuth(Credentials(name, f"the secret of {name}"), "sqs", "us-east-1").add_auth(request)
+    try:
+        with urllib.request.urlopen(str(request.url), timeout=5) as answer:
+            status: int = answer.status
+            return status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_keys_are_read_again(tmp_path: Path) -> None:
+    """SIGHUP takes keys away and brings new ones; a file that cannot be used changes nothing. No secret is told."""
+    keys = tmp_path / "keys.toml"
+
+    def write(name: str) -> None:
+        keys.write_text(f'[{name}]\nsecret = "the secret of {name}"\n')
+        keys.chmod(0o600)
+
+    write("OLD")
+    with serving("--ephemeral", "--keys-file", str(keys)) as questd:
+        [first] = questd.pids("serve")
+        assert [_status(questd, name) for name in ("OLD", "NEW")] == [200, 403]
+        keys.chmod(0o644)
+        questd.process.send_signal(signal.SIGHUP)
+        until(lambda: "the settings stay as they are" in questd.errors.read_text())
+        assert "chmod 600" in questd.errors.read_text()
+        write("NEW")
+        questd.process.send_signal(signal.SIGHUP)
+        until(lambda: not alive(first), DRAIN_SECONDS + 10)
+        assert [_status(questd, name) for name in ("OLD", "NEW")] == [403, 200]
+        assert "secret of" not in questd.errors.read_text()
