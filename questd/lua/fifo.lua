@@ -99,7 +99,11 @@ local function fifo_receive(q, t, max, visibility_ms)
     served[group] = true
     local taken = prefix(q, t, group, max - #given, work)
     if #taken > 0 then hand_out(q, t, taken, visibility_ms, 0) end
-    refresh(q, t, group, 'back')
+    if #taken > 0 and visibility_ms > 0 then -- the first of the group is among them
+      redis.call('ZADD', q.key .. ':groups', HIDDEN, group)
+    else
+      refresh(q, t, group, 'back')
+    end
     for _, message in ipairs(taken) do given[#given + 1] = message end
   end
   return given, #given < max and work.done >= WORK_LIMIT

@@ -14,8 +14,14 @@ end
 
 -- FIFO: a delay ends where the queue's DelaySeconds of now says, so `delayed` holds when messages were sent.
 local function is_delayed(q, sequence, t)
+  if q.delay_ms == 0 then return false end
   local sent_ms = redis.call('ZSCORE', q.key .. ':delayed', sequence)
   return sent_ms and tonumber(sent_ms) + q.delay_ms > t
+end
+
+-- Gives a group, whose first message can be received, the turn behind all others.
+local function queue_up(q, group)
+  redis.call('ZADD', q.key .. ':groups', redis.call('HINCRBY', q.key, 'turn', 1), group)
 end
 
 -- Looks at the first message of a group and gives the group its turn. `place` is 'back' when the group was served, so
@@ -37,9 +43,10 @@ local function refresh(q, t, group, place)
     redis.call('ZADD', groups, turn == HIDDEN and 0 or turn - 1, group)
     wake(q)
   elseif place == 'back' or turn == HIDDEN then
-    redis.call('ZADD', groups, redis.call('HINCRBY', q.key, 'turn', 1), group)
+    queue_up(q, group)
     if place ~= 'back' then wake(q) end
   end
+  if not q.target then return end
   local delivery = redis.call('HGET', q.key .. ':deliveries', first)
   if delivery and is_exhausted(q, (parts_of_delivery(delivery))) then note_poison(q, t, {first}) end
 end
@@ -47,7 +54,13 @@ end
 -- Adds messages at the back of a group.
 local function join(q, t, group, sequences)
   local length = redis.call('RPUSH', list_of(q, group), unpack(sequences))
-  if length == #sequences then refresh(q, t, group) end
+  if length > #sequences then return end
+  if q.delay_ms > 0 then
+    refresh(q, t, group)
+  else -- new messages are not hidden
+    queue_up(q, group)
+    wake(q)
+  end
 end
 
 -- Refreshes each of `groups` (group -> true).
