@@ -1,5 +1,6 @@
-# questd for containers. It listens on all of the container's addresses, which it refuses until QUESTD_ANONYMOUS=true
-# says that everyone who can reach it may use it. Messages are in the Redis of QUESTD_REDIS_URL, else in /data:
+# questd for containers. It listens on all of the container's addresses, which it refuses until there are access keys
+# (QUESTD_KEYS_FILE, QUESTD_KEYS), or QUESTD_ANONYMOUS=true says that everyone who can reach it may use it. Messages are
+# in the Redis of QUESTD_REDIS_URL, else in /data:
 #
 #   docker build -t questd .
 #   docker run -p 127.0.0.1:9324:9324 -e QUESTD_ANONYMOUS=true -v questd:/data --read-only --tmpfs /tmp questd

@@ -19,7 +19,7 @@ from typing import NoReturn
 
 from redis.exceptions import RedisError
 
-from questd import grants, library, worker
+from questd import grants, library, promises, worker
 from questd.access import BadKeys, keys_of
 from questd.embedded import Embedded, Restarts, StartFailed, wait_until_ready
 from questd.pipeline import RedisUnavailable
@@ -313,6 +313,9 @@ class Supervisor:
             wait_until_ready(self._embedded.socket_path)
         try:
             asyncio.run(grants.load(url, test_mode=self._settings.test_mode))
+            if not self._embedded:
+                for doubt in asyncio.run(promises.doubts(url)):
+                    log.warning("%s", doubt)
         except (library.LibraryRefused, grants.GrantsMissing, RedisUnavailable, RedisError) as error:
             os.write(report, explained(error, url).encode())
             os._exit(1)
