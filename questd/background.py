@@ -186,9 +186,6 @@ class Background:
 
 async def _cancelled(task: asyncio.Task[None]) -> None:
     task.cancel()
-    try:
-        await task
-    except asyncio.CancelledError:
-        pass
-    except Exception:
-        log.exception("the background task broke off and starts anew")
+    await asyncio.wait({task})
+    if not task.cancelled() and (failure := task.exception()):
+        log.error("the background task broke off and starts anew", exc_info=failure)

@@ -114,8 +114,18 @@ class Cluster(Primaries):
         with contextlib.suppress(RedisUnavailable):
             await self.look()
         if self._by_slot[slot] is before:
-            self._by_slot[slot] = next((each for each in self.all if each.url == self.addresses.server(node)), before)
+            there = next((each for each in self.all if each.url == self.addresses.server(node)), None)
+            if there and there is not before:
+                self._move(slot, before, there)
             await asyncio.sleep(TRY_AGAIN_SECONDS)
+
+    def _move(self, slot: int, before: Primary | None, there: Primary) -> None:
+        if before and before.slots is not None:
+            before.slots.discard(slot)
+        if there.slots is not None:
+            there.slots.add(slot)
+        self._by_slot[slot] = there
+        self._changed()
 
     async def _pipeline_at(self, node: Node) -> Pipeline:
         for primary in self.all:

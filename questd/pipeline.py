@@ -191,6 +191,14 @@ class Pipeline:
         if self._find:
             self._address = Address(await self._find())
         wire = self._wire = await self._address.connect()
+        try:
+            await self._greet(wire)
+        except BaseException:
+            self._end()
+            raise
+        wire.take, wire.resumed = self._take, self._write
+
+    async def _greet(self, wire: Wire) -> None:
         # A server that is still loading its data says so here. Refused for other reasons (ACL, full disk): it is there.
         with contextlib.suppress(ResponseError):
             await wire.ask("PING")
@@ -199,7 +207,6 @@ class Pipeline:
                 role = await wire.ask("ROLE")
                 if role[0] != b"master":
                     raise RedisUnavailable("it is a replica, no primary")
-        wire.take, wire.resumed = self._take, self._write
 
     def _end(self, *, unsent: bool = False) -> None:
         """End what is left of the connection."""

@@ -13,6 +13,9 @@ from questd.library import key_of
 from questd.longpoll import FIRST, MORE, SERVER_TIME
 from questd.messages import RECORD, id_of_128, md5_of, sequence_number
 
+TOO_MANY = 2
+"""What quest_receive says in the place of MORE to those that got nothing because too many messages are in flight."""
+
 PATIENCE_MS = 5000
 """A receive that reaches Redis later than this after it was asked for hands nothing out: its client has its 503."""
 
@@ -84,6 +87,8 @@ class ReceiveMessage(QueueAction):
                     return await self._poll(questd, wait_seconds)
                 reply = await self._ask(questd, 0, 0, 0)
                 while len(reply) == FIRST and reply[MORE]:
+                    if reply[MORE] == TOO_MANY:
+                        raise errors.TooManyInFlight
                     reply = await self._ask(questd, 0, 0, 0)
             except _WaitChanged:
                 continue

@@ -80,8 +80,8 @@ def _dealt(parts: list[Any], counts: Sequence[int]) -> list[list[Any]]:
 
 
 def _receiving(call: Arguments) -> Hashable:
-    version, _, visibility_ms, _, limit, _, process, *_ = call
-    return version, visibility_ms, limit, process
+    version, _, visibility_ms, _, limit, _, process, wait_ms, *_ = call
+    return version, visibility_ms, limit, process, wait_ms == 0
 
 
 def _received_together(calls: Sequence[Arguments]) -> Arguments:

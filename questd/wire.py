@@ -15,7 +15,7 @@ from redis.asyncio.connection import AbstractConnection, Connection, DefaultPars
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 CONNECT_SECONDS = 5.0
-"""How long a TCP or TLS connection may take."""
+"""How long a connection may take, with all that has to be said before it is used."""
 
 WAITING_BYTES = 2**20
 """What may wait in the transport before it wants no more; it cannot be taken back from there."""
@@ -130,11 +130,14 @@ class Address:
         """Return a new connection, logged in and in the right database. Raises what keeps it from that."""
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
-                wire = await self._reach()
+                return await self._connect()
         except OSError as error:
             known = isinstance(error, ConnectionError | FileNotFoundError) and error.errno
             text = os.strerror(known) if known else str(error) or "it does not answer"
             raise OSError(f"{self._where}: {text}") from error
+
+    async def _connect(self) -> Wire:
+        wire = await self._reach()
         try:
             await self._log_in(wire)
         except BaseException as error:

@@ -135,6 +135,7 @@ class Supervisor:
                 self._replacing = False
                 for place in self._workers:
                     place.stale = True
+                    self._dismiss_next(place)
             for place in self._workers:
                 self._keep(place)
             self._take_turns()
@@ -235,6 +236,17 @@ class Supervisor:
             for other in self._workers:
                 other.stale = False
 
+    def _dismiss_next(self, place: Worker) -> None:
+        """Let go of a worker that was to take over a place, with settings that are old by now."""
+        if place.next:
+            place.next.look()
+            if place.next.said:
+                self._drain(place.next)
+            else:  # it has no requests, and does not understand yet what draining is
+                place.next.send(signal.SIGKILL)
+                self._drained.append((time.monotonic(), place.next))
+            place.next = None
+
     def _drain(self, process: Forked) -> None:
         process.send(DRAIN)
         self._drained.append((time.monotonic() + LONGEST_DRAIN, process))
@@ -254,7 +266,9 @@ class Supervisor:
         self._settings = read.model_copy(update={name: getattr(self._settings, name) for name in FIXED})
         logging.getLogger().setLevel(read.log_level.upper())
         while len(self._workers) > read.workers:
-            self._drain(self._workers.pop().process)
+            gone = self._workers.pop()
+            self._dismiss_next(gone)
+            self._drain(gone.process)
         if self._workers:  # else the loader is not done yet, and they come with these settings
             more = read.workers - len(self._workers)
             self._replacing = True

@@ -465,6 +465,31 @@ async def test_close_without_a_connection() -> None:
     await pipeline.close()
 
 
+async def test_refused_connections_are_closed() -> None:
+    """A server that is not ready yet is left each time: no connection to it stays."""
+    open_now: set[asyncio.StreamWriter] = set()
+    made = 0
+
+    async def loading(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal made
+        made += 1
+        open_now.add(writer)
+        while await reader.read(100):
+            writer.write(b"-LOADING soon\r\n")
+        open_now.discard(writer)
+        writer.close()
+
+    async with await asyncio.start_server(loading, "127.0.0.1", 0) as server:
+        pipeline = Pipeline(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        with pytest.raises(RedisUnavailable, match="soon"):
+            await pipeline.connect()
+        pipeline.start()
+        await until(lambda: made > 4)
+        assert len(open_now) <= 1
+        await pipeline.close()
+        await until(lambda: not open_now)
+
+
 # URLs
 
 

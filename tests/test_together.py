@@ -185,6 +185,22 @@ def test_messages_are_dealt_out(wanted: list[int], there: int, expected: list[li
     assert [part[3::4] for part in dealt] == expected
 
 
+def test_those_that_wait_are_apart() -> None:
+    """A receive that waits is told nothing of a full queue, and one that does not is: they are no one call."""
+    mark = KINDS["quest_receive"].mark
+    assert mark(_receive(1, 0)) == mark(_receive(10, 0)) != mark(_receive(1, 500)) == mark(_receive(1, 20_000))
+
+
+async def test_all_hear_of_a_full_queue(redis_server: RedisServer) -> None:
+    """Receives that come together in a queue with room for one are answered as if they came one by one."""
+    async with serving(redis_server.url, max_in_flight=1) as sqs:
+        url = await sqs.create()
+        entries = [{"Id": str(i), "MessageBody": "x"} for i in range(10)]
+        await sqs("SendMessageBatch", QueueUrl=url, Entries=entries)
+        replies = await asyncio.gather(*(sqs.ask("ReceiveMessage", QueueUrl=url) for _ in range(8)))
+        assert sorted(reply.status for reply in replies) == [200, *[403] * 7]
+
+
 def test_receives_together_wait_as_the_most_patient() -> None:
     """A receive for many wants as much as all of them, and waits for as long as the last of them."""
     merged = KINDS["quest_receive"].merge([_receive(1), _receive(10, 500), _receive(2, 20_000)])

@@ -10,6 +10,7 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
+from questd import wire
 from questd.wire import Address, Wire
 from tests.servers import RedisServer, free_port
 
@@ -17,26 +18,26 @@ from tests.servers import RedisServer, free_port
 @contextlib.asynccontextmanager
 async def connected(url: str) -> AsyncIterator[Wire]:
     """Connect for the length of the block."""
-    wire = await Address(url).connect()
+    made = await Address(url).connect()
     try:
-        yield wire
+        yield made
     finally:
-        wire.end(RedisConnectionError("the test is over"))
+        made.end(RedisConnectionError("the test is over"))
 
 
 async def test_first_commands_are_asked_one_by_one(redis_server: RedisServer) -> None:
     """Before anybody takes the replies, a command can be asked and its error is raised."""
-    async with connected(f"{redis_server.url}/2?client_name=me") as wire:
-        assert await wire.ask("PING") == b"PONG"
+    async with connected(f"{redis_server.url}/2?client_name=me") as made:
+        assert await made.ask("PING") == b"PONG"
         with pytest.raises(ResponseError, match="unknown command"):
-            await wire.ask("NONSENSE")
-        assert b" name=me " in await wire.ask("CLIENT", "INFO")
-        assert b" db=2 " in await wire.ask("CLIENT", "INFO")
+            await made.ask("NONSENSE")
+        assert b" name=me " in await made.ask("CLIENT", "INFO")
+        assert b" db=2 " in await made.ask("CLIENT", "INFO")
 
 
 async def test_replies_come_in_order(redis_server: RedisServer) -> None:
     """Whoever takes the replies gets each once it is whole, in the order of the commands."""
-    async with connected(redis_server.url) as wire:
+    async with connected(redis_server.url) as made:
         taken: list[Any] = []
         done = asyncio.Event()
 
@@ -45,12 +46,12 @@ async def test_replies_come_in_order(redis_server: RedisServer) -> None:
             if len(taken) == 102:
                 done.set()
 
-        wire.take = take
+        made.take = take
         large = b"x" * 2**20
         echo = b"*2\r\n$4\r\nECHO\r\n$%d\r\n%b\r\n"
-        wire.write([echo % (len(large), large)])
-        wire.write([echo % (len(b"%d" % i), b"%d" % i) for i in range(100)])
-        wire.write([b"*1\r\n$4\r\nOOPS\r\n"])
+        made.write([echo % (len(large), large)])
+        made.write([echo % (len(b"%d" % i), b"%d" % i) for i in range(100)])
+        made.write([b"*1\r\n$4\r\nOOPS\r\n"])
         await asyncio.wait_for(done.wait(), 5)
         assert taken[:-1] == [large, *(b"%d" % i for i in range(100))]
         assert isinstance(taken[-1], ResponseError)
@@ -74,36 +75,53 @@ async def test_somebody_else_there() -> None:
 
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        wire = await Address(f"redis://127.0.0.1:{port}").connect()
+        made = await Address(f"redis://127.0.0.1:{port}").connect()
         with pytest.raises(RedisConnectionError, match="this is no Redis"):
-            await wire.ask("PING")
+            await made.ask("PING")
 
 
 async def test_the_other_side_ends_it(redis_server: RedisServer) -> None:
     """Whoever asks, and whoever waits for its end, hears why a connection ended."""
-    async with connected(redis_server.url) as wire:
-        number = await wire.ask("CLIENT", "ID")
-        asked = asyncio.create_task(wire.ask("BLPOP", "absent", 0))
+    async with connected(redis_server.url) as made:
+        number = await made.ask("CLIENT", "ID")
+        asked = asyncio.create_task(made.ask("BLPOP", "absent", 0))
         with redis_server.client() as client:
             while b"cmd=blpop" not in client.execute_command("CLIENT", "LIST", "ID", number, NEVER_DECODE=True):
                 await asyncio.sleep(0.002)
             client.client_kill_filter(_id=number)
         with pytest.raises(RedisConnectionError, match="Connection closed by server"):
             await asked
-        assert isinstance(await wire.lost, RedisConnectionError)
+        assert isinstance(await made.lost, RedisConnectionError)
 
 
 async def test_what_is_taken_may_end_it(redis_server: RedisServer) -> None:
     """Whoever ends a connection while he takes a reply gets none of the others that came with it."""
-    async with connected(redis_server.url) as wire:
+    async with connected(redis_server.url) as made:
         taken: list[Any] = []
 
         def take(reply: Any) -> None:
             taken.append(reply)
-            wire.end(RedisConnectionError("enough"))
+            made.end(RedisConnectionError("enough"))
 
-        wire.take = take
-        wire.write([b"*1\r\n$4\r\nPING\r\n"] * 3)
-        assert str(await wire.lost) == "enough"
+        made.take = take
+        made.write([b"*1\r\n$4\r\nPING\r\n"] * 3)
+        assert str(await made.lost) == "enough"
         await asyncio.sleep(0)
         assert taken == [b"PONG"]
+
+
+async def test_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that accepts and says nothing is left, also when it is to be logged in to."""
+    monkeypatch.setattr(wire, "CONNECT_SECONDS", 0.05)
+    gone = asyncio.Event()
+
+    async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+        gone.set()
+
+    async with await asyncio.start_server(deaf, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(OSError, match=f"^127.0.0.1:{port}: it does not answer$"):
+            await Address(f"redis://:password@127.0.0.1:{port}").connect()
+        await asyncio.wait_for(gone.wait(), 5)

@@ -92,6 +92,39 @@ def test_settings_are_read_again(tmp_path: Path) -> None:
         assert questd.lives()
 
 
+def _region(questd: Questd) -> str:
+    """Return the region that a worker has."""
+    parameters = "Action=GetQueueAttributes&AttributeName.1=QueueArn"
+    with urllib.request.urlopen(f"{questd.address}/000000000000/q?{parameters}", timeout=5) as answer:
+        text: str = answer.read().decode()
+        return text.partition("arn:aws:sqs:")[2].partition(":")[0]
+
+
+def test_settings_are_read_again_while_they_are_read(tmp_path: Path) -> None:
+    """A SIGHUP in the middle of a replacement counts for every worker; fewer of them leave nobody behind."""
+    config = tmp_path / "questd.toml"
+
+    def reload(workers: int, region: str) -> None:
+        config.write_text(f'workers = {workers}\nregion = "{region}"\n')
+        questd.process.send_signal(signal.SIGHUP)
+
+    config.write_text("workers = 2\n")
+    with serving("--ephemeral", "--config", str(config), workers=()) as questd:
+        urllib.request.urlopen(f"{questd.address}/?Action=CreateQueue&QueueName=q", timeout=5).close()
+        for workers, region in ((2, "eu-two-2"), (1, "eu-three-3")):
+            before = len(questd.pids("serve"))
+            reload(2, "eu-one-1")
+            until(lambda before=before: len(questd.pids("serve")) > before)  # type: ignore[misc]
+            reload(workers, region)
+            until(
+                lambda workers=workers, region=region: (  # type: ignore[misc]
+                    sum(map(alive, questd.pids("serve"))) == workers
+                    and {_region(questd) for _ in range(20)} == {region}
+                ),
+                2 * DRAIN_SECONDS + 20,
+            )
+
+
 def test_a_worker_that_does_not_start_replaces_nobody(tmp_path: Path) -> None:
     """When no new worker can be made ready, the old ones go on."""
     program = (

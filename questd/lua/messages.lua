@@ -39,7 +39,8 @@ end
 --       wants them any more ('' for none), how many may be in flight, ReceiveRequestAttemptId ('' for none), then for a
 --       long poll: process, ms that this receive waits when it gets nothing (0: it does not), ms that others of this
 --       process wait; how many receives this is: that many messages are wanted at least
--- Reply server time, 1 when there is more to look at, then handle, record, receive count, first ms of each; or 'facts'
+-- Reply server time, 1 when there is more to look at (2: those that got nothing and do not wait are to be told that too
+--       many are in flight), then handle, record, receive count, first ms of each; or 'facts'
 -- Fails QueueDoesNotExist, TooManyInFlight, AttemptNotRetryable ReceiveRequestAttemptId
 register('quest_receive', {'allow-oom'}, function(keys, args)
   local queue, version, max, visibility_ms, not_after = keys[1], args[1], tonumber(args[2]), tonumber(args[3]), args[4]
@@ -54,9 +55,9 @@ register('quest_receive', {'allow-oom'}, function(keys, args)
 
   visibility_ms = visibility_ms or q.visibility_ms
   attempt = q.fifo and attempt ~= '' and attempt
-  local given, more = attempt and receive_again(q, t, attempt, visibility_ms) or {}, false
+  local given, more, room = attempt and receive_again(q, t, attempt, visibility_ms) or {}, false, max
   if #given == 0 then
-    local room = room_for(q, t, max, limit)
+    room = room_for(q, t, max, limit)
     if room > 0 then
       given, more = receive(q, t, room, visibility_ms)
       if attempt and #given > 0 then remember_attempt(q, t, attempt, given) end
@@ -67,7 +68,8 @@ register('quest_receive', {'allow-oom'}, function(keys, args)
   local stays_ms = #given >= receives and others_ms or math.max(wait_ms, others_ms)
   if stays_ms > 0 and not more then wait(q, process, stays_ms) end
   if #given > 0 then hand_on(q) end -- after wait: the next one to wake may be of this process
-  local reply = {server_ms, more and 1 or 0}
+  local full = room < receives and #given == room and wait_ms == 0 and not q.fifo
+  local reply = {server_ms, full and 2 or more and 1 or 0}
   for _, message in ipairs(given) do
     local sequence, record, count, first_ms, received_ms = unpack(message)
     local size = #reply

@@ -174,3 +174,16 @@ def test_give_back_too_late(quest: Quest) -> None:
     quest.receive()
     assert quest.give_back(a, b, "no handle") == 0
     assert quest.counts() == (0, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("limit", "wait_ms", "given", "more"), [(1, 0, 1, 2), (1, 500, 1, 0), (2, 0, 2, 0), (3, 0, 2, 0)]
+)
+def test_receives_together_in_a_queue_that_becomes_full(
+    quest: Quest, limit: int, wait_ms: int, given: int, more: int
+) -> None:
+    """Of two receives in one call, one that gets nothing because too many are in flight hears that, unless it waits."""
+    quest.create()
+    quest.send("a", "b")
+    reply = quest.ask("quest_receive", "orders", 2, VT, "", limit, "", "p1", wait_ms, 0, 2)
+    assert ((len(reply) - 2) // 4, reply[1]) == (given, more)
