@@ -128,11 +128,11 @@ def why_not(principal: Principal, action: str, resource: Resource) -> str | None
         return "with an explicit deny in a resource-based policy"
     allowed = verdict == "Allow" and name in policies.GRANTABLE
     covered = principal.key is None or principal.key.may(action, resource.queue)
-    if principal.account == resource.owner:
-        return None if covered or allowed else f"because no identity-based policy allows the sqs:{name.lower()} action"
-    if not covered:
-        return f"because no identity-based policy allows the sqs:{name.lower()} action"
-    return None if allowed else f"because no resource-based policy allows the sqs:{name.lower()} action"
+    own = principal.account == resource.owner
+    if (covered or allowed) if own else (covered and allowed):
+        return None
+    lacking = "resource" if covered else "identity"
+    return f"because no {lacking}-based policy allows the sqs:{name.lower()} action"
 
 
 class Access:

@@ -6,7 +6,6 @@ a call that it refused, and who hears of it when the primaries change.
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -21,8 +20,6 @@ from questd.addresses import Addresses
 from questd.channel import Take, hear
 from questd.pipeline import Pipeline
 from questd.wire import CONNECT_SECONDS
-
-log = logging.getLogger(__name__)
 
 LEASE = "quest:lease"
 

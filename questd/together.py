@@ -201,8 +201,12 @@ class Together:
             self._begin(group)
 
     def _begin(self, group: _Group) -> None:
-        reply = self._library.primaries.call(*group.command(), repeat=group.repeat)
-        reply.add_done_callback(partial(self._replied, group))
+        try:
+            reply = self._library.primaries.call(*group.command(), repeat=group.repeat)
+        except Exception as error:  # noqa: BLE001  # nobody may wait for a call that could not be made
+            group.fail(error)
+        else:
+            reply.add_done_callback(partial(self._replied, group))
 
     def _replied(self, group: _Group, reply: asyncio.Future[Any]) -> None:
         error = reply.exception()

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from questd import errors
-from questd.together import KINDS, can_join
+from questd import errors, topology
+from questd.library import Library
+from questd.together import KINDS, Together, can_join
 from tests.client import Sqs, serving
 from tests.servers import RedisServer
 
@@ -220,3 +221,15 @@ def test_errors_can_be_told_many_times() -> None:
     """Every error that Redis may name can be made again out of its values."""
     error = errors.QueueNameExists("DelaySeconds")
     assert type(error)(*error.values).message == error.message
+
+
+async def test_a_call_that_cannot_be_made(redis_server: RedisServer) -> None:
+    """A mistake of ours in one call is raised for all that came with it: nobody waits for ever."""
+    primaries = topology.of(redis_server.url)
+    await primaries.connect()
+    together = Together(Library(primaries, test_mode=True))
+    calls = [together.call("quest_delete", "quest:{q}", b"v", handle) for handle in ("right", None)]  # type: ignore[arg-type]
+    async with asyncio.timeout(5):
+        failures = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(failure) for failure in failures] == [TypeError, TypeError]
+    await primaries.close()
