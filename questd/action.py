@@ -10,6 +10,7 @@ from typing import Annotated, Any, NamedTuple, Protocol
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo
 
 from questd import errors, namespaces
+from questd.counts import Page
 from questd.library import Library, key_of
 from questd.longpoll import LongPolls
 from questd.mistakes import mistake
@@ -78,6 +79,8 @@ class Request:
     """Who asks: set by one step; '' is anybody."""
     action: str = ""
     """The name of the action it turned out to ask for; '' before that."""
+    waited_ns: int = 0
+    """How long it has waited for messages: no time that its answer took."""
     namespace: Namespace = NOWHERE
     """Where its queues are: set by one step."""
     undo: Callable[[], None] | None = None
@@ -119,6 +122,7 @@ class Questd:
     settings: Settings
     library: Library
     polls: LongPolls
+    counts: Page
     gate: Gate | None = None
     """Nobody is kept out without one."""
     facts: dict[str, Facts] = field(default_factory=dict)

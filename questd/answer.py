@@ -6,6 +6,7 @@ Which protocol a request speaks is decided here, and every failure becomes an an
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from time import perf_counter_ns
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import to_json
@@ -41,6 +42,8 @@ class Answer:
     body: bytes
     headers: dict[str, str] = field(default_factory=dict)
     undo: Callable[[], None] | None = None
+    error: str = ""
+    """AWS's name of the error that it is."""
 
 
 class MoveClock(BaseModel):
@@ -59,12 +62,20 @@ async def answer(questd: Questd, request: Request) -> Answer:
             return await health(questd, path)
         if path == "/_questd/clock" and questd.settings.test_mode:
             return await _clock(questd, request)
-    request.namespace = namespaces.of_request(questd.home, request.headers, request.target)
-    if request.method not in {"GET", "POST"}:
-        return _no_operation()
-    if request.method == "POST" and _speaks_json(request):
-        return await _aws_json(questd, request)
-    return await _aws_query(questd, request)
+    begun, counts = perf_counter_ns(), questd.counts
+    counts.in_flight += 1
+    try:
+        request.namespace = namespaces.of_request(questd.home, request.headers, request.target)
+        if request.method not in {"GET", "POST"}:
+            given = _no_operation()
+        elif request.method == "POST" and _speaks_json(request):
+            given = await _aws_json(questd, request)
+        else:
+            given = await _aws_query(questd, request)
+    finally:
+        counts.in_flight -= 1
+    counts.answered(request.action, given.error, perf_counter_ns() - begun - request.waited_ns)
+    return given
 
 
 def _speaks_json(request: Request) -> bool:
@@ -81,7 +92,6 @@ async def _aws_json(questd: Questd, request: Request) -> Answer:
         action = aws_json.action_of(request)
         if questd.gate:
             await questd.gate.check(questd, request, action)
-        request.action = type(action).__name__
         result = await action(questd, request)
         return Answer(200, aws_json.CONTENT_TYPE, aws_json.result_body(result), headers, request.undo)
     except Exception as error:  # noqa: BLE001  # whatever it is, the client gets an answer
@@ -90,7 +100,7 @@ async def _aws_json(questd: Questd, request: Request) -> Answer:
 
 def _json_error(error: errors.SQSError, headers: dict[str, str]) -> Answer:
     more, body = aws_json.error_parts(error)
-    return Answer(error.status, aws_json.CONTENT_TYPE, body, headers | more)
+    return Answer(error.status, aws_json.CONTENT_TYPE, body, headers | more, error=error.name)
 
 
 async def _aws_query(questd: Questd, request: Request) -> Answer:
@@ -105,12 +115,12 @@ async def _aws_query(questd: Questd, request: Request) -> Answer:
         action = aws_query.action_of(request, parameters)
         if questd.gate:
             await questd.gate.check(questd, request, action)
-        request.action = type(action).__name__
         result = await action(questd, request)
         return Answer(200, *aws_query.result_parts(action, result, request, request_id), headers, request.undo)
     except Exception as error:  # noqa: BLE001  # whatever it is, the client gets an answer
         shown = _shown(error, request_id)
-        return Answer(shown.status, *aws_query.error_parts(shown, request, request_id), headers)
+        parts = aws_query.error_parts(shown, request, request_id)
+        return Answer(shown.status, *parts, headers, error=shown.name)
 
 
 def _shown(error: Exception, request_id: str) -> errors.SQSError:
@@ -128,7 +138,8 @@ def refusal(error: errors.SQSError) -> Answer:
 
 def _no_operation() -> Answer:
     """Return what AWS answers to a request without an action (contract 1.3.6)."""
-    return Answer(404, aws_query.XML, b"<UnknownOperationException/>")
+    error = errors.UnknownOperationException.name
+    return Answer(404, aws_query.XML, b"<UnknownOperationException/>", error=error)
 
 
 async def health(questd: Questd, path: str) -> Answer:

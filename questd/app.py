@@ -83,6 +83,11 @@ class Application:
         )
         self._site: web.SockSite | None = None
 
+    @property
+    def connections(self) -> int:
+        """How many clients are connected."""
+        return len(self._runner.server.connections) if self._runner.server else 0
+
     async def start(self, sock: socket.socket, tls: ssl.SSLContext | None = None) -> None:
         """Accept connections on a bound socket."""
         await self._runner.setup()

@@ -18,6 +18,7 @@ def action_of(request: Request) -> Action:
     action = ACTIONS.get(name)
     if action is None or prefix != TARGET_PREFIX:
         raise errors.UnknownOperationException
+    request.action = name
     body = request.body or b"{}"
     if request.target != "/" and request.queue:
         body = _with_queue(body, request.queue)

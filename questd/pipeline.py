@@ -93,6 +93,8 @@ class Pipeline:
         """Called after every successful connection, the first one too."""
         self.losses: list[Callable[[], None]] = []
         """Called whenever a connection was lost, or could not be made again."""
+        self.calls = self.writes = 0
+        """How many calls were written, in how many pieces; whoever counts them takes them away."""
         self._find = find
         self._deadline = deadline
         self._max_calls = max_calls
@@ -112,6 +114,11 @@ class Pipeline:
     def connected(self) -> bool:
         """Whether calls are taken now."""
         return self._down is None
+
+    @property
+    def waiting(self) -> int:
+        """How many calls wait for their replies."""
+        return len(self._queued) + len(self._written)
 
     async def connect(self) -> None:
         """Connect for the first time, and stay connected from then on; raises RedisUnavailable."""
@@ -136,7 +143,7 @@ class Pipeline:
         packed = pack_command(command)  # type: ignore[arg-type]  # the stub forgot the dots of tuple[…, ...]
         if self._down is not None:
             future.set_exception(RedisUnavailable(self._down))
-        elif len(self._queued) + len(self._written) >= self._max_calls or self._bytes + len(packed) > self._max_bytes:
+        elif self.waiting >= self._max_calls or self._bytes + len(packed) > self._max_bytes:
             future.set_exception(RedisUnavailable("too many calls are waiting for Redis"))
         else:
             self._bytes += len(packed)
@@ -247,6 +254,8 @@ class Pipeline:
             if not self._written:
                 self._progress = time.monotonic()
             self._written.extend(calls)
+            self.calls += len(calls)
+            self.writes += 1
             wire.write([call.packed for call in calls])
 
     def _batch(self) -> list[_Call]:

@@ -15,12 +15,15 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import NoReturn
 
 from redis.exceptions import RedisError
 
 from questd import grants, library, promises, worker
 from questd.access import BadKeys, keys_of
+from questd.actions import ACTIONS
+from questd.counts import Counts, Page
 from questd.crew import DRAIN, Crew, Forked
 from questd.embedded import Embedded, Restarts, StartFailed, wait_until_ready
 from questd.pipeline import RedisUnavailable
@@ -30,6 +33,9 @@ from questd.worker import PATIENCE, STOPPING
 
 FAILURES = 5
 """So many deaths of a worker in a row, each before it was ready, end a questd that never was ready."""
+
+PAGES, MORE_PAGES = 4, 32
+"""Of the counts: for each worker, and beside them. A replacement takes two each, and SIGHUP may ask for more workers."""
 
 LONGEST_END = 4.8
 """Seconds from the signal to the end of questd."""
@@ -87,6 +93,7 @@ class Supervisor:
         self._as_read = settings
         self._again = again
         self._settings = settings.model_copy(update={"port": sock.getsockname()[1]})
+        self._counts = Counts(ACTIONS, PAGES * settings.workers + MORE_PAGES)
         self._socket = sock
         self._console_socket = console
         self._stopping = self._reloading = self._replacing = False
@@ -227,20 +234,21 @@ class Supervisor:
         sys.stdout.write(" · ".join(parts) + "\n")
         sys.stdout.flush()
 
-    def _fork(self, work: Callable[[int], None]) -> Forked:
+    def _fork(self, work: Callable[[int, Page], None]) -> Forked:
+        page = self._counts.take()
         report, write = os.pipe()
         os.set_blocking(report, False)
         # A signal that comes before the child has put our signal handlers away would be lost on it.
         signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
         pid = os.fork()
         if pid == 0:
-            self._become(work, write)
+            self._become(partial(work, write, page))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
         os.close(write)
         log.debug("process %d started: %s", pid, work.__name__.strip("_"))
-        return Forked(pid, report)
+        return Forked(pid, report, page.end)
 
-    def _become(self, work: Callable[[int], None], write: int) -> NoReturn:
+    def _become(self, work: Callable[[], None]) -> NoReturn:
         """Do `work` in a process that has just been forked, and end it."""
         status = 1
         try:
@@ -254,14 +262,14 @@ class Supervisor:
                 os.close(descriptor)
             if self._embedded and self._embedded.lock is not None:
                 os.close(self._embedded.lock)
-            work(write)
+            work()
             status = 0
         except BaseException:
             log.exception("process %d failed", os.getpid())
         finally:
             os._exit(status)
 
-    def _load(self, report: int) -> None:
+    def _load(self, report: int, _: Page) -> None:
         """Load the library into Redis, as soon as that answers."""
         url = str(self._settings.redis_url)
         if self._embedded:
@@ -275,18 +283,18 @@ class Supervisor:
             os.write(report, explained(error, url).encode())
             os._exit(1)
 
-    def _serve(self, report: int) -> None:
+    def _serve(self, report: int, page: Page) -> None:
         """Serve requests until a signal or the end of the supervisor."""
         if self._console_socket:
             self._console_socket.close()
-        worker.run(self._settings, self._socket, self._lifeline, report)
+        worker.run(self._settings, self._socket, self._lifeline, report, page)
 
-    def _observe(self, report: int) -> None:
+    def _observe(self, report: int, page: Page) -> None:
         """Serve the console in the same way."""
         self._socket.close()
         if self._console_socket:
             settings = self._settings.model_copy(update={"front": "console"})
-            worker.run(settings, self._console_socket, self._lifeline, report)
+            worker.run(settings, self._console_socket, self._lifeline, report, page)
 
     def end(self) -> None:
         """End every process: workers first, then the private Redis, all within LONGEST_END seconds."""

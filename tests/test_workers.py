@@ -251,7 +251,7 @@ def test_a_worker_that_never_works() -> None:
     """When a worker dies again and again before it is ready, questd gives up with one line and status 1."""
     program = (
         "import sys; from questd import __main__, server, workers\n"
-        "async def serve(*_): raise SystemExit(9)\n"
+        "async def serve(*_, **__): raise SystemExit(9)\n"
         "server.serve = serve; sys.exit(__main__.main())"
     )
     with starting("--ephemeral", command=("-c", program)) as questd:
