@@ -33,6 +33,7 @@ READING: dict[str, list[Any]] = {
     "quest_tasks": [],
     "quest_alarm": [],
     "quest_peek": ["visible", 0, 10, ""],
+    "quest_figures": [],
 }
 OF_THE_LEASE = {"quest_lease", "quest_holder", "quest_grants"}
 QUEST = {"sendMessage", "getMessage", "deleteMessage"}
