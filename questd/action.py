@@ -111,6 +111,9 @@ class Gate(Protocol):
     def identify(self, request: Request) -> None:
         """Say in the request who signed it. Raises an SQSError when the signature is not good."""
 
+    def trusts(self, name: str, secret: str) -> bool:
+        """Tell whether this is the secret of a key that may do everything."""
+
     async def check(self, questd: "Questd", request: Request, action: "Action") -> None:
         """Raise an SQSError unless he may have what he asks for."""
 

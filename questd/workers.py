@@ -35,7 +35,7 @@ FAILURES = 5
 """So many deaths of a worker in a row, each before it was ready, end a questd that never was ready."""
 
 PAGES, MORE_PAGES = 4, 32
-"""Of the counts: for each worker, and beside them. A replacement takes two each, and SIGHUP may ask for more workers."""
+"""Of the counts: for each worker, and beside them. A replacement takes two each; SIGHUP may ask for more workers."""
 
 LONGEST_END = 4.8
 """Seconds from the signal to the end of questd."""

@@ -8,10 +8,11 @@
 --                           created, modified (ms); version (incarnation and µs of the last change of these);
 --                           incarnation, secret (what receipt handles are made of); sequence (of the last message);
 --                           oldest (lowest sequence that may live); alarm (ms); transfer (number of the last move);
---                           purged_ms, purges (how many); redrive_stopped (the target was gone); scope (of a FIFO queue's
---                           deduplication, as it was created); turn (of the last group); fair (it has groups);
---                           waits (`waiting` may have somebody); busy_since (ms); target_unmade (a list's
---                           dead-letter queue, in another slot); layout
+--                           purged_ms, purges (how many); redrive_stopped (the target was gone); dead_lettered (how
+--                           many went there); paused (1: it hands nothing out); scope (of a FIFO queue's deduplication,
+--                           as it was created); turn (of the last group); fair (it has groups); waits (`waiting` may
+--                           have somebody); busy_since (ms); target_unmade (a list's dead-letter queue, in another
+--                           slot); layout
 --   …:messages      hash    sequence -> record: sent ms, MessageId, length of the head, head, body. Never changed
 --   …:deliveries    hash    sequence -> receive count, first ms, received ms, mark, group: of messages once received, and
 --                           of delayed ones in a FIFO queue. The mark: it has an entry in `visible` (FIFO: its visibility
