@@ -15,10 +15,12 @@ from typing import Any, NoReturn
 from pydantic.fields import FieldInfo
 from redis.exceptions import RedisError
 
-from questd import grants, library, settings, workers
+from questd import grants, library, logs, settings, workers
 from questd.embedded import StartFailed
 from questd.pipeline import RedisUnavailable
 from questd.settings import BadSetting, Settings, hidden
+
+log = logging.getLogger(__name__)
 
 LOCAL_REDIS = "redis://127.0.0.1:6379"
 """Where load and unload look for a Redis when none is named, as redis-cli does."""
@@ -83,8 +85,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(read: Settings, options: argparse.Namespace) -> None:
-    logging.basicConfig(level=read.log_level.upper(), format="questd: %(levelname)s: %(message)s")
-    workers.run(read, lambda: settings.read(options.flags))
+    logs.configure(read)
+    try:
+        workers.run(read, lambda: settings.read(options.flags))
+    except StartFailed as refused:
+        if read.log_format == "text":
+            raise
+        log.critical("%s", hidden(str(refused)))  # nobody's mistake here
+        raise SystemExit(1) from None
 
 
 def _load(read: Settings, options: argparse.Namespace) -> None:

@@ -79,6 +79,8 @@ class Request:
     """Who asks: set by one step; '' is anybody."""
     action: str = ""
     """The name of the action it turned out to ask for; '' before that."""
+    asked: "Action | None" = None
+    """The action, once it is known to be a right one."""
     waited_ns: int = 0
     """How long it has waited for messages: no time that its answer took."""
     namespace: Namespace = NOWHERE

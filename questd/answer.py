@@ -11,7 +11,7 @@ from time import perf_counter_ns
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import to_json
 
-from questd import aws_json, aws_query, errors, namespaces
+from questd import aws_json, aws_query, errors, logs, namespaces
 from questd.action import Questd, Request
 from questd.identifiers import new_request_id
 from questd.settings import Settings
@@ -23,6 +23,11 @@ SERVER = "questd"
 
 PLAIN = "text/plain; charset=utf-8"
 
+REQUEST_ID = "x-amzn-RequestId"
+"""The header with the id of a request, which its log lines carry too."""
+
+LONGEST_SHOWN = 200
+"""Characters of a queue's name in a log line: one that there cannot be may be long."""
 
 BODY_FACTOR = 8
 """How many times as long as its message a body may be: 1 MiB of message is up to 6 MiB of JSON."""
@@ -74,8 +79,29 @@ async def answer(questd: Questd, request: Request) -> Answer:
             given = await _aws_query(questd, request)
     finally:
         counts.in_flight -= 1
-    counts.answered(request.action, given.error, perf_counter_ns() - begun - request.waited_ns)
+    took_ns = perf_counter_ns() - begun
+    counts.answered(request.action, given.error, took_ns - request.waited_ns)
+    if questd.settings.access_log:
+        _log(request, given, took_ns)
     return given
+
+
+def _log(request: Request, given: Answer, took_ns: int) -> None:
+    """Write the line of a request into the access log."""
+    queue = getattr(request.asked, "QueueUrl", None) or getattr(request.asked, "QueueName", None) or ""
+    fields: dict[str, str | float] = {
+        "request_id": given.headers.get(REQUEST_ID, ""),
+        "peer": request.peer,
+        "key": request.principal,
+        "action": request.action,
+        "queue": queue[:LONGEST_SHOWN],
+        "status": given.status,
+        "error": given.error,
+        "bytes_in": len(request.body),
+        "bytes_out": len(given.body),
+        "ms": round(took_ns / 1e6, 3),
+    }
+    logs.access(fields)
 
 
 def _speaks_json(request: Request) -> bool:
@@ -85,11 +111,12 @@ def _speaks_json(request: Request) -> bool:
 
 async def _aws_json(questd: Questd, request: Request) -> Answer:
     request_id = new_request_id()
-    headers = {"x-amzn-RequestId": request_id}
+    headers = {REQUEST_ID: request_id}
     try:
         if questd.gate:
             questd.gate.identify(request)
         action = aws_json.action_of(request)
+        request.asked = action
         if questd.gate:
             await questd.gate.check(questd, request, action)
         result = await action(questd, request)
@@ -105,7 +132,7 @@ def _json_error(error: errors.SQSError, headers: dict[str, str]) -> Answer:
 
 async def _aws_query(questd: Questd, request: Request) -> Answer:
     request_id = new_request_id()
-    headers = {"x-amzn-RequestId": request_id}
+    headers = {REQUEST_ID: request_id}
     try:
         parameters = aws_query.parameters(request)
         if "Action" not in parameters:
@@ -113,6 +140,7 @@ async def _aws_query(questd: Questd, request: Request) -> Answer:
         if questd.gate:
             questd.gate.identify(request)
         action = aws_query.action_of(request, parameters)
+        request.asked = action
         if questd.gate:
             await questd.gate.check(questd, request, action)
         result = await action(questd, request)
@@ -125,15 +153,15 @@ async def _aws_query(questd: Questd, request: Request) -> Answer:
 
 def _shown(error: Exception, request_id: str) -> errors.SQSError:
     """Return what a client gets to see of a failure."""
-    if isinstance(error, errors.SQSError):
+    if isinstance(error, errors.SQSError) and not isinstance(error, errors.InternalFailure):
         return error
-    log.error("request %s failed", request_id, exc_info=error)
+    log.error("request %s failed", request_id, exc_info=error, extra=logs.about(request_id))
     return errors.InternalFailure()
 
 
 def refusal(error: errors.SQSError) -> Answer:
     """Return the answer to a request that comes to no action."""
-    return _json_error(error, {"x-amzn-RequestId": new_request_id()})
+    return _json_error(error, {REQUEST_ID: new_request_id()})
 
 
 def _no_operation() -> Answer:

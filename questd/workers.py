@@ -20,7 +20,7 @@ from typing import NoReturn
 
 from redis.exceptions import RedisError
 
-from questd import grants, library, promises, worker
+from questd import grants, library, logs, promises, worker
 from questd.access import BadKeys, keys_of
 from questd.actions import ACTIONS
 from questd.counts import Counts, Page
@@ -215,7 +215,7 @@ class Supervisor:
         if fixed:
             log.warning("a restart is needed for a new %s", ", ".join(fixed))
         self._settings = read.model_copy(update={name: getattr(self._settings, name) for name in FIXED})
-        logging.getLogger().setLevel(read.log_level.upper())
+        logs.configure(read)
         if self._workers.begun:  # else the loader is not done yet, and they come with these settings
             for crew in self._crews:
                 crew.replace()
