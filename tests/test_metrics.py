@@ -3,10 +3,13 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import urllib.request
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -18,6 +21,8 @@ from tests.client import Sqs, serving
 from tests.servers import DEFAULT, RedisServer, running
 from tests.test_workers import Questd, alive, until
 from tests.test_workers import serving as serving_processes
+
+DASHBOARD = Path(__file__).parent.parent / "docs" / "monitoring" / "grafana" / "questd.json"
 
 Samples = dict[tuple[str, ...], float]
 """Values by the metric's name and its labels' values."""
@@ -128,6 +133,23 @@ async def test_counts_go_on_when_processes_end() -> None:
     for earlier, later in ((before, killed), (killed, replaced)):
         counters = {key for key in earlier if key[0].endswith(("_total", "_count", "_sum", "_bucket"))}
         assert {key for key in counters if later.get(key, 0) < earlier[key]} == set()
+
+
+def names_in(dashboard: dict[str, Any]) -> set[str]:
+    """Return the metrics that the queries of a dashboard name."""
+    queries = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    queries += [each["query"]["query"] for each in dashboard["templating"]["list"]]
+    return {name for query in queries for name in re.findall(r"questd_\w+", query)}
+
+
+def test_the_dashboard_shows_what_there_is() -> None:
+    """Every metric that a query of the Grafana dashboard names is in a scrape, and every metric is on the dashboard."""
+    with serving_processes("--ephemeral", "--console-port", "0") as questd:
+        urllib.request.urlopen(f"{questd.address}/?Action=CreateQueue&QueueName=q", timeout=5).close()
+        there = {key[0] for key in scraped(questd)}
+    named = names_in(json.loads(DASHBOARD.read_text()))
+    assert named <= there
+    assert {name for name in there - named if not name.endswith(("_count", "_sum", "_created"))} == set()
 
 
 async def test_what_processes_tell_of_themselves() -> None:
