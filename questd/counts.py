@@ -77,7 +77,10 @@ class Page:
         self._actions = {name: FIRST_ACTION + i * WIDTH for i, name in enumerate(book.actions)}
 
     def answered(self, action: str, error: str, ns: int) -> None:
-        """Count a request that took so long: UNKNOWN is no action, '' no error. It takes 0.3 µs."""
+        """Count a request that took so long: UNKNOWN is no action, '' no error.
+
+        With the clock read twice, 0.4 µs: of a SendMessage's 258 000 instructions (callgrind, without HTTP), 2 800.
+        """
         slots, first = self._slots, self._actions[action]
         slots[first + bisect_left(BOUNDS_NS, ns)] += 1
         slots[first + TIME] += ns
