@@ -13,11 +13,9 @@ from importlib import metadata
 from typing import Any, NoReturn
 
 from pydantic.fields import FieldInfo
-from redis.exceptions import RedisError
 
-from questd import grants, library, logs, settings, workers
+from questd import grants, library, loader, logs, settings, workers
 from questd.embedded import StartFailed
-from questd.pipeline import RedisUnavailable
 from questd.settings import BadSetting, Settings, hidden
 
 log = logging.getLogger(__name__)
@@ -110,8 +108,8 @@ def _on_redis(read: Settings, act: Callable[[str], Coroutine[Any, Any, None]], d
     url = read.redis_url or LOCAL_REDIS
     try:
         asyncio.run(act(url))
-    except (library.LibraryRefused, grants.GrantsMissing, RedisUnavailable, RedisError) as error:
-        raise StartFailed(workers.explained(error, url)) from None
+    except loader.REFUSALS as error:
+        raise StartFailed(loader.explained(error, url)) from None
     sys.stdout.write(f"questd: {done} {hidden(url)}\n")
 
 

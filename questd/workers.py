@@ -4,7 +4,6 @@ It owns the sockets and the signals, and has no event loop and no thread, so tha
 know HTTP or queues. SIGHUP reads the settings again, SIGUSR2 replaces the workers, SIGTERM and SIGINT end questd.
 """
 
-import asyncio
 import contextlib
 import gc
 import logging
@@ -18,15 +17,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import NoReturn
 
-from redis.exceptions import RedisError
-
-from questd import grants, library, logs, promises, worker
+from questd import loader, logs, worker
 from questd.access import BadKeys, keys_of
 from questd.actions import ACTIONS
 from questd.counts import Counts, Page
 from questd.crew import DRAIN, Crew, Forked
-from questd.embedded import Embedded, Restarts, StartFailed, wait_until_ready
-from questd.pipeline import RedisUnavailable
+from questd.embedded import Embedded, Restarts, StartFailed
 from questd.port import address_of, bind, tls
 from questd.settings import BadSetting, Settings, hidden
 from questd.worker import PATIENCE, STOPPING
@@ -75,13 +71,6 @@ def check(settings: Settings) -> None:
     except BadKeys as error:
         raise StartFailed(str(error)) from None
     tls(settings)
-
-
-def explained(error: Exception, url: str) -> str:
-    """Return what to tell a user whose Redis at `url` raised LibraryRefused, GrantsMissing or an error of Redis."""
-    if isinstance(error, library.LibraryRefused | grants.GrantsMissing):
-        return hidden(f"{url}: {error}")
-    return hidden(f"no Redis at {url}: {str(error).removeprefix('Redis cannot be reached: ')}")
 
 
 class Supervisor:
@@ -271,17 +260,7 @@ class Supervisor:
 
     def _load(self, report: int, _: Page) -> None:
         """Load the library into Redis, as soon as that answers."""
-        url = str(self._settings.redis_url)
-        if self._embedded:
-            wait_until_ready(self._embedded.socket_path)
-        try:
-            asyncio.run(grants.load(url, test_mode=self._settings.test_mode))
-            if not self._embedded:
-                for doubt in asyncio.run(promises.doubts(url)):
-                    log.warning("%s", doubt)
-        except (library.LibraryRefused, grants.GrantsMissing, RedisUnavailable, RedisError) as error:
-            os.write(report, explained(error, url).encode())
-            os._exit(1)
+        loader.run(self._settings, self._embedded.socket_path if self._embedded else None, report)
 
     def _serve(self, report: int, page: Page) -> None:
         """Serve requests until a signal or the end of the supervisor."""

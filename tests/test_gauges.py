@@ -43,7 +43,7 @@ async def test_what_is_told(redis_server: RedisServer) -> None:
         gauges.note()
         sums = questd.counts.sums
         calls_more, writes_more = [sums[name] - before[name] for name in ("redis_calls", "redis_writes")]
-        assert calls_more >= 5
+        assert 5 <= calls_more < 10
         assert 1 <= writes_more <= calls_more - 4
         assert sums["cpu_ns"] > before["cpu_ns"] > 0
         assert questd.counts.gauges["redis_calls_waiting"] < 5

@@ -1,0 +1,46 @@
+"""The process that puts the library into Redis before the workers start, and what a user is told when it cannot.
+
+It owns the words; what can go wrong is known to those who raise it.
+"""
+
+import asyncio
+import logging
+import os
+from pathlib import Path
+
+from redis.exceptions import RedisError
+
+from questd import grants, library, promises
+from questd.embedded import wait_until_ready
+from questd.pipeline import RedisUnavailable
+from questd.settings import Settings, hidden
+
+REFUSALS = (library.LibraryRefused, grants.GrantsMissing, RedisUnavailable, RedisError)
+"""What a Redis raises that cannot be used."""
+
+log = logging.getLogger(__name__)
+
+
+def run(settings: Settings, private: Path | None, report: int) -> None:
+    """Load the library as soon as Redis answers; end with status 1, and say on `report` why, when that cannot be.
+
+    `private` is the socket of questd's own server; of any other one, doubts are told.
+    """
+    url = str(settings.redis_url)
+    if private:
+        wait_until_ready(private)
+    try:
+        asyncio.run(grants.load(url, test_mode=settings.test_mode))
+        if not private:
+            for doubt in asyncio.run(promises.doubts(url)):
+                log.warning("%s", doubt)
+    except REFUSALS as error:
+        os.write(report, explained(error, url).encode())
+        os._exit(1)
+
+
+def explained(error: Exception, url: str) -> str:
+    """Return what to tell a user whose Redis at `url` raised one of REFUSALS."""
+    if isinstance(error, library.LibraryRefused | grants.GrantsMissing):
+        return hidden(f"{url}: {error}")
+    return hidden(f"no Redis at {url}: {str(error).removeprefix('Redis cannot be reached: ')}")
