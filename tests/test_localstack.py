@@ -24,7 +24,7 @@ PEEK = "/_aws/sqs/messages"
 JSON = {"Accept": "application/json"}
 
 
-async def get(sqs: Sqs, path: str, headers: dict[str, str] | None = None, **parameters: str) -> tuple[int, str]:
+async def get(sqs: Sqs, path: str, headers: Any = None, **parameters: Any) -> tuple[int, str]:
     """Return the status and the text at a path."""
     async with sqs.session.get(sqs.url + path, params=parameters, headers=headers) as response:
         return response.status, await response.text()
