@@ -55,7 +55,8 @@ ACTIONS: dict[str, type[Action]] = {
 
 def named(name: str, request: Request) -> type[Action] | None:
     """Return the action of a name, where a request asks for it."""
-    return (localstack.ACTIONS if request.peeks else ACTIONS).get(name)
+    table = localstack.ACTIONS if request.target != "/" and request.peeks else ACTIONS
+    return table.get(name)
 
 
 DIFFERENCES = {
