@@ -11,7 +11,7 @@ from time import perf_counter_ns
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import to_json
 
-from questd import aws_json, aws_query, errors, logs, namespaces
+from questd import __version__, aws_json, aws_query, errors, logs, namespaces
 from questd.action import Questd, Request
 from questd.identifiers import new_request_id
 from questd.settings import Settings
@@ -65,6 +65,8 @@ async def answer(questd: Questd, request: Request) -> Answer:
         path = request.target.partition("?")[0]
         if path.startswith("/health/"):
             return await health(questd, path)
+        if path == "/_localstack/health":
+            return await _localstack_health(questd)
         if path == "/_questd/clock" and questd.settings.test_mode:
             return await _clock(questd, request)
     begun, counts = perf_counter_ns(), questd.counts
@@ -181,6 +183,17 @@ async def health(questd: Questd, path: str) -> Answer:
     except errors.SQSError as error:
         return Answer(503, PLAIN, f"not ready: {error.message}\n".encode())
     return Answer(200, PLAIN, b"ready\n")
+
+
+async def _localstack_health(questd: Questd) -> Answer:
+    """Return what LocalStack says of its health, for scripts that wait for it."""
+    try:
+        await questd.library.check()
+        state, status = "running", 200
+    except errors.SQSError:
+        state, status = "error", 503
+    body = {"services": {"sqs": state}, "edition": "community", "version": __version__}
+    return Answer(status, "application/json", to_json(body))
 
 
 async def _clock(questd: Questd, request: Request) -> Answer:

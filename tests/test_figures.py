@@ -1,23 +1,12 @@
 """Figures of a queue, from Python."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 
-from questd import errors, library, server
+from questd import errors
 from questd.action import Questd
 from questd.figures import figures
-from questd.settings import Settings
 from tests.client import serving
 from tests.servers import RedisServer
-
-
-@pytest.fixture
-async def questd(redis_server: RedisServer) -> AsyncIterator[Questd]:
-    """Give a questd without a front on an empty Redis."""
-    await library.load(redis_server.url, test_mode=True)
-    async with server.running(Settings(redis_url=redis_server.url, test_mode=True)) as running:
-        yield running
 
 
 async def test_figures_by_name(redis_server: RedisServer, questd: Questd) -> None:

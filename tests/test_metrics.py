@@ -194,13 +194,16 @@ async def test_queues(redis_server: RedisServer) -> None:
         await sqs("SendMessage", QueueUrl=url, MessageBody="later", DelaySeconds=900)
         await sqs.receive(url)
         await sqs.advance(2)
+        with redis_server.client() as client:
+            client.fcall("quest_pause", 1, "quest:{q}", 1)
         found = read(await text_of(console))
     assert [found["questd_queue_messages", "q", state] for state in ("visible", "in_flight", "delayed")] == [2, 1, 1]
     assert [found["questd_queue_messages", "dead", state] for state in ("visible", "in_flight", "delayed")] == [1, 0, 0]
     assert 2 <= found["questd_queue_oldest_message_seconds", "q"] < 4
     assert found["questd_queue_dead_letters_total", "q"] == 1
     assert found["questd_queue_dead_letters_total", "dead"] == 0
-    assert (found["questd_queue_noisy_groups", "q"], found["questd_queue_paused", "q"]) == (0, 0)
+    assert (found["questd_queue_noisy_groups", "q"], found["questd_queue_paused", "q"]) == (0, 1)
+    assert found["questd_queue_paused", "dead"] == 0
     assert (found["questd_queues",], found["questd_queues_left_out",], found["questd_redis_up",]) == (2, 0, 1)
 
 

@@ -1,32 +1,14 @@
 """Peek from Python: pages, searches and drops on a running questd."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from questd import errors, library, server
+from questd import errors
 from questd.action import Questd
 from questd.peek import Look, drop, peek
-from questd.settings import Settings
-from tests.client import Sqs, serving
-from tests.servers import RedisServer
-
-
-@pytest.fixture
-async def sqs(redis_server: RedisServer) -> AsyncIterator[Sqs]:
-    """Give a client of a questd on an empty Redis."""
-    async with serving(redis_server.url) as client:
-        yield client
-
-
-@pytest.fixture
-async def questd(redis_server: RedisServer) -> AsyncIterator[Questd]:
-    """Give another questd on the same Redis, without a front."""
-    await library.load(redis_server.url, test_mode=True)
-    async with server.running(Settings(redis_url=redis_server.url, test_mode=True)) as running:
-        yield running
+from tests.client import Sqs
 
 
 async def test_a_peeked_message_is_what_a_receive_shows(sqs: Sqs, questd: Questd) -> None:

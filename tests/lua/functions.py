@@ -5,6 +5,7 @@ from typing import Any
 WRITING: dict[str, list[Any]] = {
     "quest_create": ["5ec2e7", 0, 2**20, 345_600, "VisibilityTimeout", 9],
     "quest_set_attributes": ["{version}", "VisibilityTimeout", 5],
+    "quest_pause": [1],
     "quest_purge": [0],
     "quest_delete_queue": [],
     "quest_add_source": ["other"],
@@ -42,6 +43,7 @@ WITHOUT_QUEUE = {"quest_alarm", "quest_outbox", "quest_ack", "quest_create"}
 
 WHEN_FULL = {
     "quest_receive", "quest_delete", "quest_change_visibility", "quest_give_back", "quest_tick", "quest_purge",
-    "quest_delete_queue", "quest_ack", "quest_take_back", "quest_target_made", "quest_cancel_move", "quest_pass", "quest_drop", "quest_lease", "getMessage", "deleteMessage",
+    "quest_delete_queue", "quest_ack", "quest_take_back", "quest_target_made", "quest_cancel_move", "quest_pass", "quest_drop",
+    "quest_pause", "quest_lease", "getMessage", "deleteMessage",
 }  # fmt: skip
 """What works in a full Redis: all that makes room or gives it away."""

@@ -67,6 +67,8 @@ def test_age_of_a_dead_letter(quest: Quest) -> None:
     assert _figures(quest).dead_lettered == 2
     found = _figures(quest, "dead")
     assert (found.oldest, found.dead_lettered) == (0, 0)
+    quest.advance(345_600_000 - VT - 7)
+    assert _figures(quest, "dead").oldest == 7
 
 
 def test_noisy_groups(quest: Quest) -> None:

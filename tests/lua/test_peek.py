@@ -177,6 +177,16 @@ def test_few_are_found_at_once(default: Quest) -> None:
     assert (reply[:3], len(reply)) == ([0, 1, 10**12 + 2002], 2 + PARTS)
 
 
+@pytest.mark.parametrize("limit", [7, 100])
+def test_few_in_order(default: Quest, limit: int) -> None:
+    """Messages that are looked up come in the order of sending too, page by page."""
+    default.create()
+    for number in range(600):
+        default.send(str(number))
+        default.redis.hincrby(KEY, "sequence", 1000)
+    assert _peek(default, limit=limit) == [f"{number} visible" for number in range(600)]
+
+
 def test_large_messages(default: Quest) -> None:
     """A look ends with a megabyte, whether it is shown or not."""
     default.create()
@@ -242,6 +252,25 @@ def test_drop_releases_a_group(fifo: Quest) -> None:
     assert fifo.bodies_fifo() == []
     assert _drop(fifo, 1, 3, queue=FIFO) == 2
     assert fifo.bodies_fifo() == ["b"]
+
+
+def test_drop_makes_room(quest: Quest) -> None:
+    """Who waits because too many messages are in flight is woken when one of them is dropped."""
+    quest.create()
+    quest.send("a", "b")
+    quest.receive(1, 60_000)
+    with quest.listening("quest:wake:p1") as ear:
+        assert quest.ask("quest_receive", "orders", 1, VT, "", 1, "", "p1", 20_000, 0, 1)[1:] == [0]
+        _drop(quest, 1)
+        assert ear.heard() == [("quest:wake:p1", KEY)]
+
+
+def test_drop_leaves_no_entries(quest: Quest) -> None:
+    """Where the first visible messages were dropped, no entries of theirs are left to be skipped."""
+    quest.create()
+    quest.send("a", "b", "c")
+    _drop(quest, 1, 2)
+    assert quest.entries() == 1
 
 
 def test_drop_counts_for_a_tenant(quest: Quest) -> None:
