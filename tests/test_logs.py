@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import signal
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ from tests.client import Sqs, serving
 from tests.servers import RedisServer
 from tests.test_workers import Questd as Process
 from tests.test_workers import serving as serving_processes
-from tests.test_workers import starting
+from tests.test_workers import starting, until
 
 SECRET = "a secret of some length"
 BODY = "what nobody else may read"
@@ -184,6 +185,18 @@ def test_every_line_is_json() -> None:
         lines = [json.loads(line) for line in questd.errors.read_text().splitlines()]
     assert {"time", "level", "logger", "message"} <= set.intersection(*(set(line) for line in lines))
     assert [line["action"] for line in lines if line["logger"] == "questd.access"] == ["ListQueues", ""]
+
+
+def test_sighup_changes_the_form(tmp_path: Path) -> None:
+    """With the settings read again, lines have their new form, the supervisor's too."""
+    config = tmp_path / "questd.toml"
+    config.write_text("")
+    with serving_processes("--ephemeral", "--config", str(config)) as questd:
+        config.write_text('log_format = "json"\n')
+        questd.process.send_signal(signal.SIGHUP)
+        until(lambda: "the settings were read again" in questd.errors.read_text())
+        [line] = [line for line in questd.errors.read_text().splitlines() if "read again" in line]
+    assert json.loads(line)["logger"] == "questd.workers"
 
 
 def test_a_start_that_fails_is_json_too() -> None:
