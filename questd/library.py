@@ -106,7 +106,7 @@ async def _load(url: str, *, test_mode: bool) -> None:
     async with client_of(url) as client:
         server = await client.info("server")
         found = str(server["redis_version"])
-        if "valkey_version" not in server and int(found.split(".")[0]) < OLDEST_REDIS:
+        if "valkey_version" not in server and int(found.split(".", maxsplit=1)[0]) < OLDEST_REDIS:
             raise LibraryRefused(f"this Redis is version {found}, too old for questd: it needs Redis 7 or Valkey")
         await load_with(client.execute_command, test_mode=test_mode)
 
@@ -270,7 +270,7 @@ class Library:
             raise errors.ServiceUnavailable(str(error)) from error
 
     async def check(self) -> None:
-        """Raise ServiceUnavailable when no primary can run a function of the library, of this version or a newer one."""
+        """Raise ServiceUnavailable when no primary can run the library, of this version or a newer one."""
         asked = [self._check(primary.pipeline) for primary in self.primaries.all]
         answers = await asyncio.gather(*asked, return_exceptions=True)
         if all(isinstance(answer, BaseException) for answer in answers):

@@ -44,7 +44,7 @@ def test_without_a_command(capsys: pytest.CaptureFixture[str]) -> None:
     """Without a command the help lists the commands."""
     assert main([]) == 2
     shown = capsys.readouterr().err
-    assert all(f"    {name} " in shown for name in ("serve", "load", "unload"))
+    assert all(f"    {name} " in shown for name in ("serve", "load", "unload", "backup", "restore"))
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -65,7 +65,7 @@ def test_help_of_serve(capsys: pytest.CaptureFixture[str]) -> None:
         assert str(field.description) in words
 
 
-@pytest.mark.parametrize("command", ["serve", "load", "unload"])
+@pytest.mark.parametrize("command", ["serve", "load", "unload", "backup", "restore"])
 def test_help_has_an_example(capsys: pytest.CaptureFixture[str], command: str) -> None:
     """The help of a command shows how it is used."""
     with pytest.raises(SystemExit, match=r"^0$"):

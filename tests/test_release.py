@@ -196,8 +196,10 @@ async def test_a_queue_of_a_later_layout(old: Sqs, redis_server: RedisServer) ->
         503,
         "ServiceUnavailable",
         "ServiceUnavailable",
-        "The queue quiet is stored in layout 2, and this questd knows layout 1. "
-        "Another version of questd made it: run that one.",
+        (
+            "The queue quiet is stored in layout 2, and this questd knows layout 1. "
+            "Another version of questd made it: run that one."
+        ),
     )
     assert bodies(await old.receive(url, **ALL)) == ["again", "visible 🍕"]
 
