@@ -58,7 +58,7 @@ def _snapshot(client: redis.Redis, tell: Tell) -> Path:
     if state["rdb_last_bgsave_status"] != "ok":
         raise StartFailed("no backup was made: the private Redis could not write it, server.log says why")
     config = client.config_get("dir", "dbfilename")
-    return Path(config["dir"]) / config["dbfilename"]
+    return Path(str(config["dir"]), str(config["dbfilename"]))
 
 
 def _copy(source: Path, target: Path) -> None:
