@@ -93,7 +93,7 @@ class Load:
 
     async def reaches(self, sent: int, deleted: int) -> None:
         """Wait until so much has been done."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while self.sent < sent or self.deleted < deleted:
                 await asyncio.sleep(0.005)
 
@@ -112,7 +112,7 @@ async def test_a_backup_under_load(tmp_path: Path) -> None:
             sqs = client_of(questd.address, session)
             plain = await sqs.create("plain")
             await sqs.fill(plain, ["kept", "deleted"])
-            received = await sqs.receive(plain, MaxNumberOfMessages=10)
+            received = await sqs.receive(plain, MaxNumberOfMessages=10, VisibilityTimeout=3600)
             handles = {message["Body"]: message["ReceiptHandle"] for message in received}
             await sqs("DeleteMessage", QueueUrl=plain, ReceiptHandle=handles["deleted"])
             load = Load(sqs)
