@@ -84,10 +84,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in settings.unknown_variables():
         sys.stderr.write(f"questd: {name} is no setting, it is ignored\n")
     flags = {name: value for name, value in options.items() if name in Settings.model_fields}
-    if "keys" in flags:
-        sys.stderr.write(
-            "questd: the secrets of --keys can be seen by everybody on this machine: use --keys-file or QUESTD_KEYS\n"
-        )
+    for name, instead in _exposed(flags):
+        seen = f"{settings.flag(name)} can be seen by everybody on this machine"
+        sys.stderr.write(f"questd: the secrets of {seen}: use {instead} or {settings.variable(name)}\n")
     try:
         command(settings.read(flags), argparse.Namespace(**options, flags=flags))
     except (BadSetting, StartFailed) as refused:
@@ -96,6 +95,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:  # before serve, or while load waits for Redis
         return 128 + signal.SIGINT
     return 0
+
+
+def _exposed(flags: dict[str, str]) -> Iterable[tuple[str, str]]:
+    """Yield the settings that have a secret on the command line, and what to use instead."""
+    if "keys" in flags:
+        yield "keys", "--keys-file"
+    if hidden(url := flags.get("redis_url", "")) != url:
+        yield "redis_url", "--config"
 
 
 def _serve(read: Settings, options: argparse.Namespace) -> None:

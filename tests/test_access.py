@@ -322,7 +322,7 @@ async def test_a_presigned_url(redis_server: RedisServer, settings: dict[str, An
             assert "<Code>SignatureDoesNotMatch</Code>" in await response.text()
 
 
-class _Presigner(SigV4QueryAuth):
+class _Presigner(SigV4QueryAuth):  # type: ignore[misc]  # botocore has no types
     """Signs a body too, which botocore's own would move into the URL."""
 
     def __init__(self, body: bytes) -> None:
