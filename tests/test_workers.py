@@ -264,11 +264,11 @@ def test_another_redis() -> None:
     """With a URL no Redis is started; the ready line names it without its password."""
     with running(DEFAULT) as server:
         with server.client() as client:
-            client.execute_command("ACL", "SETUSER", "me", "on", ">secret", "~*", "&*", "+@all")
-        with serving("--redis-url", f"redis://me:secret@127.0.0.1:{server.port}") as questd:
+            client.execute_command("ACL", "SETUSER", "me", "on", ">pa55word", "~*", "&*", "+@all")
+        with serving("--redis-url", f"redis://me:pa55word@127.0.0.1:{server.port}") as questd:
             assert questd.line.endswith(f" · Redis at redis://***@127.0.0.1:{server.port}\n")
             assert questd.pids("guard") == []
-            assert "secret" not in questd.errors.read_text()
+            assert "pa55word" not in questd.errors.read_text()
 
 
 def test_the_console_lives(tmp_path: Path) -> None:
