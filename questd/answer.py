@@ -62,9 +62,12 @@ async def answer(questd: Questd, request: Request) -> Answer:
     request.namespace = namespaces.of_request(questd.home, request.headers, request.target)
     if request.method not in {"GET", "POST"}:
         return _no_operation()
-    if request.method == "POST" and _speaks_json(request):
-        return await _aws_json(questd, request)
-    return await _aws_query(questd, request)
+    answer_in = _aws_json if request.method == "POST" and _speaks_json(request) else _aws_query
+    questd.capacity.requests += 1
+    try:
+        return await answer_in(questd, request)
+    finally:
+        questd.capacity.requests -= 1
 
 
 def _speaks_json(request: Request) -> bool:
@@ -76,6 +79,7 @@ async def _aws_json(questd: Questd, request: Request) -> Answer:
     request_id = new_request_id()
     headers = {"x-amzn-RequestId": request_id}
     try:
+        questd.capacity.check()
         if questd.gate:
             questd.gate.identify(request)
         action = aws_json.action_of(request)
@@ -97,6 +101,7 @@ async def _aws_query(questd: Questd, request: Request) -> Answer:
     request_id = new_request_id()
     headers = {"x-amzn-RequestId": request_id}
     try:
+        questd.capacity.check()
         parameters = aws_query.parameters(request)
         if "Action" not in parameters:
             return _no_operation()

@@ -19,7 +19,7 @@ from typing import NoReturn
 
 from redis.exceptions import RedisError
 
-from questd import grants, library, promises, worker
+from questd import descriptors, grants, library, promises, worker
 from questd.access import BadKeys, keys_of
 from questd.embedded import Embedded, Restarts, StartFailed, wait_until_ready
 from questd.pipeline import RedisUnavailable
@@ -96,7 +96,7 @@ class Supervisor:
     def __init__(self, settings: Settings, sock: socket.socket, again: Callable[[], Settings]) -> None:
         self._as_read = settings
         self._again = again
-        self._settings = settings.model_copy(update={"port": sock.getsockname()[1]})
+        self._settings = descriptors.fitted(settings).model_copy(update={"port": sock.getsockname()[1]})
         self._socket = sock
         self._stopping = self._reloading = self._replacing = False
         self._announced = False
@@ -263,7 +263,8 @@ class Supervisor:
         fixed = sorted(name for name in FIXED if getattr(read, name) != getattr(self._as_read, name))
         if fixed:
             log.warning("a restart is needed for a new %s", ", ".join(fixed))
-        self._settings = read.model_copy(update={name: getattr(self._settings, name) for name in FIXED})
+        fixed_ones = {name: getattr(self._settings, name) for name in FIXED}
+        self._settings = descriptors.fitted(read).model_copy(update=fixed_ones)
         logging.getLogger().setLevel(read.log_level.upper())
         while len(self._workers) > read.workers:
             gone = self._workers.pop()

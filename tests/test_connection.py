@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from questd import connection
+from questd.settings import Settings
 from tests.client import Sqs, serving
 from tests.servers import RedisServer
 from tests.test_longpoll import registered
@@ -330,7 +331,7 @@ def _parsed(cuts: list[int], raw: bytes) -> list[tuple[bytes, bool]]:
         async def core(_: object) -> Any:
             await asyncio.Event().wait()
 
-        one = connection.Connection(connection.Shared(core, BODY_LIMIT))
+        one = connection.Connection(connection.Shared(core, Settings(max_message_size=BODY_LIMIT // 8)))
         one.connection_made(asyncio.Transport())
         ends = sorted({0, len(raw), *cuts})
         for start, end in itertools.pairwise(ends):
