@@ -176,7 +176,8 @@ class Connection(asyncio.Protocol):
         self._shared.kept -= self._kept
         self._task.cancel()
         self.lost.set_result(None)
-        del self._parser  # it refers to this connection too
+        # Both refer to this connection too, the task through its cancellation: what it holds is to be freed at once.
+        del self._parser, self._task
 
     def pause_writing(self) -> None:
         """Begin no other request: the client does not read. With too much unread already, it has to go."""
