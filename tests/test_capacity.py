@@ -155,7 +155,7 @@ def client_of(url: str, mode: str) -> Any:
         region_name="us-east-1",
         aws_access_key_id="any",
         aws_secret_access_key="any",
-        config=Config(retries=retries, connect_timeout=2, read_timeout=5),  # type: ignore[arg-type]
+        config=Config(retries=retries, connect_timeout=2, read_timeout=5),
     )
 
 

@@ -363,8 +363,8 @@ async def test_what_is_kept_is_counted(redis_server: RedisServer) -> None:
             (large * 3 + large[:20], large[20:]),
             (pieces[:50_000], pieces[50_000:]),
             (request("ListQueues") + large[:10_000], b""),  # ended by the client
-            (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n", b"x"),
-            (pieces[:50_000], b"no chunk"),  # refused
+            (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n", b"x" * 9),
+            (pieces[: pieces.index(b"3e8\r\n") + 50 * 1007], b"no chunk"),  # refused
         ):
             async with connected(sqs) as (_, writer):
                 writer.write(raw)

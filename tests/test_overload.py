@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,7 +58,7 @@ class Worker:
         await asyncio.get_running_loop().sock_connect(sock, self.address)
         return await asyncio.open_connection(sock=sock)
 
-    async def ask(self, action: str, **members: object) -> tuple[int, bytes]:
+    async def ask(self, action: str, **members: Any) -> tuple[int, bytes]:
         """Ask on a connection of its own."""
         reader, writer = await self.connect()
         with contextlib.closing(writer):
