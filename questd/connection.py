@@ -224,7 +224,8 @@ class Connection(asyncio.Protocol):
         """Refuse what no body shall follow."""
         self._headed = True
         headers = self._headers
-        self._check_headers()
+        if len(headers) > self._shared.max_headers:
+            raise self._too_many_headers()
         coding = headers.get("transfer-encoding")
         if "host" not in headers or coding:
             self._check_version(coding)
@@ -235,10 +236,9 @@ class Connection(asyncio.Protocol):
                 raise _refused(HTTPStatus.EXPECTATION_FAILED, "only 100-continue can be expected")
             self._expecting = True
 
-    def _check_headers(self) -> None:
-        if len(self._headers) > self._shared.max_headers:
-            why = f"more than {self._shared.max_headers} headers"
-            raise _refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, why)
+    def _too_many_headers(self) -> Refused:
+        why = f"more than {self._shared.max_headers} headers"
+        return _refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, why)
 
     def _check_version(self, coding: str | None) -> None:
         old = self._parser.get_http_version() == "1.0"
@@ -316,7 +316,8 @@ class Connection(asyncio.Protocol):
 
     def _check_unfinished(self) -> None:
         """Refuse a request whose head is too long, or for whose beginning there is no room."""
-        self._check_headers()
+        if len(self._headers) > self._shared.max_headers:
+            raise self._too_many_headers()
         if self._fed > self._shared.max_head + CHUNK_FACTOR * self._size:
             why = f"more than {self._shared.max_head} bytes of headers"
             raise _refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, why)

@@ -8,7 +8,9 @@ from questd import library
 from questd.app import application
 from questd.server import running
 from questd.settings import Settings
+from tests.client import serving
 from tests.servers import RedisServer
+from tests.test_connection import exchange, statuses
 
 
 async def test_it_can_be_embedded(redis_server: RedisServer, aiohttp_client: AiohttpClient) -> None:
@@ -39,3 +41,14 @@ async def test_half_a_request_harms_nobody(redis_server: RedisServer, aiohttp_cl
         assert await reader.read() == b""
         assert (await client.get("/health/live")).status == 200
         await client.close()
+
+
+async def test_its_limits(redis_server: RedisServer) -> None:
+    """As a server of its own it takes as many headers, and as long ones, as the settings say."""
+    async with serving(redis_server.url, front="aiohttp", max_headers=16, max_header_size=4096) as sqs:
+        head = b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+        for more, status in ((b"X: " + b"y" * 4000 + b"\r\n", 200), (b"X: " + b"y" * 5000 + b"\r\n", 400)):
+            assert statuses(await exchange(sqs, head + more + b"\r\n")) == [status]
+        for count, status in ((10, 200), (20, 400)):
+            more = b"".join(b"X%d: y\r\n" % i for i in range(count))
+            assert statuses(await exchange(sqs, head + more + b"\r\n")) == [status]

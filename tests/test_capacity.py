@@ -159,7 +159,7 @@ def client_of(url: str, mode: str) -> Any:
     )
 
 
-@pytest.mark.parametrize("mode", ["standard", "legacy"])
+@pytest.mark.parametrize("mode", ["standard", "legacy", "adaptive"])
 async def test_boto3_comes_again(sqs: Sqs, own_redis: RedisServer, mode: str) -> None:
     """In each of its modes boto3 takes the refusal for a reason to wait and try again, and succeeds."""
     url = await sqs.create()

@@ -73,7 +73,7 @@ async def test_far_too_many(sqs: Sqs, monkeypatch: pytest.MonkeyPatch) -> None:
             assert await answer(sqs, b"") == b""
 
 
-@pytest.mark.parametrize("mode", ["standard", "legacy"])
+@pytest.mark.parametrize("mode", ["standard", "legacy", "adaptive"])
 async def test_boto3_comes_again(sqs: Sqs, mode: str) -> None:
     """In each of its modes boto3 tries again, and succeeds when there is room."""
     boto = client_of(sqs.url, mode)
