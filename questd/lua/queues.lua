@@ -1,4 +1,4 @@
--- Queues: made, described, changed, emptied, deleted.
+-- Queues: made, described, changed, paused, emptied, deleted.
 
 local MESSAGE_SIZE = 1048576
 
@@ -56,7 +56,7 @@ end
 -- Fails QueueDoesNotExist, QueueNameExists attribute
 register('quest_compare', {'no-writes'}, function(keys, args)
   local queue, fields = keys[1], args
-  if redis.call('EXISTS', queue) == 0 then fail('QueueDoesNotExist') end
+  open(queue)
   compare(queue, fields)
   return 1
 end)
@@ -72,6 +72,7 @@ register('quest_create', {}, function(keys, args)
   local fields = {unpack(args, 5)}
   local t = now()
   if redis.call('EXISTS', queue) == 1 then
+    open(queue)
     compare(queue, fields)
     return 0
   end
@@ -114,7 +115,7 @@ end)
 -- Fails QueueDoesNotExist
 register('quest_facts', {'no-writes'}, function(keys)
   local queue = keys[1]
-  if redis.call('EXISTS', queue) == 0 then fail('QueueDoesNotExist') end
+  open(queue)
   return facts(queue)
 end)
 
@@ -143,6 +144,29 @@ register('quest_set_attributes', {}, function(keys, args)
   lower_alarm(q, t, t) -- a shorter retention period may make messages due
   wake_all(q)
   return {1}
+end)
+
+-- quest_pause: let a queue hand nothing out, or hand out again. Messages come in, time out and move on as ever; receives
+-- wait or get nothing.
+-- KEYS  the queue
+-- ARGV  1 to pause it, 0 to go on
+-- Reply 1 when that changed something
+-- Fails QueueDoesNotExist
+register('quest_pause', {'allow-oom'}, function(keys, args)
+  local queue, paused = keys[1], args[1] == '1'
+  local q = open(queue)
+  reach(queue)
+
+  if q.paused == paused then return 0 end
+  q.paused = paused
+  renew(q) -- so that no other call has to look
+  if paused then
+    redis.call('HSET', queue, 'paused', 1)
+  else
+    redis.call('HDEL', queue, 'paused')
+    wake_all(q)
+  end
+  return 1
 end)
 
 -- Drops every message and what is known of them; the queue, its transfers and who waits for it stay.
