@@ -65,11 +65,12 @@ async def answer(questd: Questd, request: Request) -> Answer:
     if request.method not in {"GET", "POST"}:
         return _no_operation()
     answer_in = _aws_json if request.method == "POST" and _speaks_json(request) else _aws_query
-    questd.capacity.requests += 1
+    capacity = questd.capacity
+    capacity.requests += 1
     try:
         return await answer_in(questd, request)
     finally:
-        questd.capacity.requests -= 1
+        capacity.requests -= 1
 
 
 def _speaks_json(request: Request) -> bool:

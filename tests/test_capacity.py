@@ -12,7 +12,6 @@ from botocore.config import Config
 
 from questd import errors
 from questd.capacity import Capacity
-from questd.server import FRONTS
 from tests.client import Sqs, serving
 from tests.servers import RedisServer, running
 
@@ -36,7 +35,7 @@ def frozen(redis: RedisServer) -> Iterator[None]:
         redis.process.send_signal(signal.SIGCONT)
 
 
-@pytest.fixture(params=FRONTS)
+@pytest.fixture(params=["listener", "aiohttp"])
 async def sqs(own_redis: RedisServer, request: pytest.FixtureRequest) -> AsyncIterator[Sqs]:
     """Give a client of a questd that answers four requests at a time, and lets three long polls wait."""
     with own_redis.client() as client:

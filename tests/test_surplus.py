@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 import pytest
 
 from questd import surplus
-from questd.server import FRONTS
 from tests.client import Sqs, serving
 from tests.servers import RedisServer
 from tests.test_capacity import client_of
@@ -16,7 +15,7 @@ from tests.test_connection import CLOSE, connected, request, statuses
 LIVE = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
-@pytest.fixture(params=FRONTS)
+@pytest.fixture(params=["listener", "aiohttp"])
 async def sqs(redis_server: RedisServer, request: pytest.FixtureRequest) -> AsyncIterator[Sqs]:
     """Give a client of a questd that serves two connections."""
     async with serving(redis_server.url, front=request.param, max_connections=2) as client:
