@@ -18,7 +18,7 @@ from hiredis import pack_command
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 
-from questd.durability import Durability, Proof
+from questd.durability import CannotPromise, Durability, Proof
 from questd.wire import Address, Wire
 
 log = logging.getLogger(__name__)
@@ -201,6 +201,8 @@ class Pipeline:
                 await self._handshake()
         except TimeoutError as error:
             raise self._silence() from error
+        except CannotPromise as error:
+            raise RedisUnavailable(f"Redis cannot be used: {error}") from error
         except Exception as error:
             raise RedisUnavailable(f"Redis cannot be reached: {error}") from error
         self._down = None

@@ -335,13 +335,14 @@ class Supervisor:
         if self._embedded:
             wait_until_ready(self._embedded.socket_path)
         try:
-            if not self._embedded:
-                for doubt in asyncio.run(promises.doubts(url, promises.durability(self._settings))):
-                    log.warning("%s", doubt)
+            wanted = promises.durability(self._settings)
+            doubts = [] if self._embedded else asyncio.run(promises.doubts(url, wanted))
             asyncio.run(grants.load(url, test_mode=self._settings.test_mode))
         except (*REFUSALS, RedisUnavailable, RedisError) as error:
             os.write(report, explained(error, url).encode())
             os._exit(1)
+        for doubt in doubts:
+            log.warning("%s", doubt)
 
     def _serve(self, report: int) -> None:
         """Serve requests until a signal or the end of the supervisor."""

@@ -32,13 +32,13 @@ READING: dict[str, list[Any]] = {
     "quest_tasks": [],
     "quest_alarm": [],
 }
-OF_THE_LEASE = {"quest_lease", "quest_holder", "quest_grants"}
+OF_THE_LEASE = {"quest_lease", "quest_holder", "quest_grants", "quest_mark"}
 QUEST = {"sendMessage", "getMessage", "deleteMessage"}
 WITHOUT_QUEUE = {"quest_alarm", "quest_outbox", "quest_ack", "quest_create"}
 """Functions for which a queue that does not exist is no mistake."""
 
 WHEN_FULL = {
     "quest_receive", "quest_delete", "quest_change_visibility", "quest_give_back", "quest_tick", "quest_purge",
-    "quest_delete_queue", "quest_ack", "quest_take_back", "quest_target_made", "quest_cancel_move", "quest_pass", "quest_lease", "getMessage", "deleteMessage",
+    "quest_delete_queue", "quest_ack", "quest_take_back", "quest_target_made", "quest_cancel_move", "quest_pass", "quest_lease", "quest_mark", "getMessage", "deleteMessage",
 }  # fmt: skip
 """What works in a full Redis: all that makes room or gives it away."""
