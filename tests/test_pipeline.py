@@ -352,7 +352,7 @@ async def test_a_connection_lost_before_the_proof(own_redis: RedisServer) -> Non
         await until(lambda: blocked(own_redis))
         kill_connections(own_redis)
         with pytest.raises(RedisUnavailable, match="Redis cannot be reached"):
-            await once
+            await asyncio.wait_for(once, 5)
         await until(lambda: blocked(own_redis))
         with pytest.raises(RedisUnavailable, match="0 of 1 replicas"):
             await twice
