@@ -68,6 +68,8 @@ async def load_with(execute: Execute, *, test_mode: bool) -> None:
             f"this Redis has version {loaded} of the library, loaded by a newer questd (this one has {version()}). "
             "Run that questd, or remove its library first: questd unload"
         )
+    if loaded and loaded < version():
+        log.info("version %d of the library gives way to version %d", loaded, version())
     await execute("FUNCTION", "LOAD", "REPLACE", source(test_mode=test_mode))
 
 

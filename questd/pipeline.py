@@ -10,7 +10,6 @@ import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -18,6 +17,7 @@ from hiredis import pack_command
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 
+from questd.calls import Call, tell
 from questd.durability import CannotPromise, Durability, Proof
 from questd.wire import Address, Wire
 
@@ -42,44 +42,6 @@ class RedisUnavailable(Exception):
 
 LOSSES = (RedisUnavailable, RedisError, OSError)
 """What ends a connection; anything else that does is a mistake of ours, and logged as one."""
-
-
-@dataclass(slots=True, eq=False)
-class _Call:
-    """One command that waits for its reply."""
-
-    future: asyncio.Future[Any]
-    packed: bytes
-    repeat: bool
-    abandoned: Callable[[Any], None] | None
-    key: str = ""
-    """Where it writes, when its reply waits for the proof of that."""
-
-    def answer(self, reply: Any) -> None:  # noqa: ANN401  # whatever Redis says
-        """Hand over the reply, or give it to `abandoned` when the caller has gone."""
-        if not self.future.done():
-            self.future.set_result(reply)
-        elif self.abandoned:
-            _tell(self.abandoned, reply)
-
-    def take_back(self, reply: Any, error: Exception) -> None:  # noqa: ANN401  # whatever Redis says
-        """Give the reply to `abandoned`, and raise the error for the caller: he shall not rely on it."""
-        if self.abandoned:
-            _tell(self.abandoned, reply)
-        self.fail(error)
-
-    def fail(self, error: Exception) -> None:
-        """Raise the error for the caller, if he is still there."""
-        if not self.future.done():
-            self.future.set_exception(error)
-
-
-def _tell(listener: Callable[..., None], *news: object) -> None:
-    """Call somebody else's code, whose mistakes must not end the pipeline."""
-    try:
-        listener(*news)
-    except Exception:
-        log.exception("%r failed", listener)
 
 
 class Pipeline:
@@ -108,7 +70,7 @@ class Pipeline:
         self._find = find
         self._durability = durability
         self._proof: Proof | None = None
-        self._held: list[tuple[_Call, Any]] | None = None  # writes and their replies, while a proof is waited for
+        self._held: list[tuple[Call, Any]] | None = None  # writes and their replies, while a proof is waited for
         self._deadline = deadline
         self._max_calls = max_calls
         self._max_bytes = max_bytes
@@ -116,8 +78,8 @@ class Pipeline:
         self._address = Address(url)
         self._wire: Wire | None = None
         self._down: str | None = "Redis cannot be reached: not connected yet"
-        self._queued: list[_Call] = []
-        self._written: deque[_Call] = deque()
+        self._queued: list[Call] = []
+        self._written: deque[Call] = deque()
         self._bytes = 0
         self._will_write = False
         self._progress = 0.0  # when the last reply came, or the first command after an idle time was written
@@ -157,7 +119,7 @@ class Pipeline:
         else:
             self._bytes += len(packed)
             key = self._durability.key_of(command) if self._durability else ""
-            self._queued.append(_Call(future, packed, repeat, abandoned, key))
+            self._queued.append(Call(future, packed, repeat, abandoned, key))
             if not self._will_write:
                 self._will_write = True
                 self._loop.call_soon(self._write)
@@ -208,7 +170,7 @@ class Pipeline:
         self._down = None
         self._write()
         for listener in self.connects:
-            _tell(listener)
+            tell(listener)
 
     async def _handshake(self) -> None:
         if self._find:
@@ -281,21 +243,21 @@ class Pipeline:
             self._written.extend(calls)
             wire.write([call.packed for call in calls])
 
-    def _proving(self, proof: Proof, calls: list[_Call]) -> list[_Call]:
+    def _proving(self, proof: Proof, calls: list[Call]) -> list[Call]:
         """Return the calls that prove the writes among `calls`: none when there is no write."""
         key = next((call.key for call in calls if call.key), None)
         if key is None:
             return []
         self._held = []
         asking = [
-            _Call(self._loop.create_future(), packed, repeat=False, abandoned=None) for packed in proof.commands(key)
+            Call(self._loop.create_future(), packed, repeat=False, abandoned=None) for packed in proof.commands(key)
         ]
         self._bytes += sum(len(call.packed) for call in asking)
         replies = asyncio.gather(*(call.future for call in asking), return_exceptions=True)
         replies.add_done_callback(partial(self._proved, proof, self._held))
         return asking
 
-    def _proved(self, proof: Proof, held: list[tuple[_Call, Any]], replies: asyncio.Future[list[Any]]) -> None:
+    def _proved(self, proof: Proof, held: list[tuple[Call, Any]], replies: asyncio.Future[list[Any]]) -> None:
         """Let the callers of writes hear of them, or of what is wrong."""
         if held is not self._held:
             return  # the connection was lost, and they have heard of that
@@ -309,7 +271,7 @@ class Pipeline:
                 call.take_back(reply, RedisUnavailable(lack))
         self._write()
 
-    def _batch(self) -> list[_Call]:
+    def _batch(self) -> list[Call]:
         """Take what is queued, of large commands only some: what the transport has cannot be taken back from it."""
         if self._bytes <= BATCH_BYTES:
             calls, self._queued = self._queued, []
@@ -354,7 +316,7 @@ class Pipeline:
             call.repeat = False
         self._fail_all_but([] if silent else again + self._queued)
         for listener in self.losses:
-            _tell(listener)
+            tell(listener)
 
     async def _reconnect(self) -> None:
         pause = FIRST_PAUSE
@@ -365,13 +327,13 @@ class Pipeline:
                 self._down = str(error)
                 self._fail_all_but([])
                 for listener in self.losses:
-                    _tell(listener)
+                    tell(listener)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
             else:
                 log.info("connected to Redis again")
 
-    def _fail_all_but(self, kept: list[_Call]) -> None:
+    def _fail_all_but(self, kept: list[Call]) -> None:
         """Fail the calls that wait, except these, which are queued."""
         staying = set(kept)
         for call in (*self._written, *self._queued):
