@@ -69,20 +69,18 @@ async def answer(questd: Questd, request: Request) -> Answer:
             return await _localstack_health(questd)
         if path == "/_questd/clock" and questd.settings.test_mode:
             return await _clock(questd, request)
-    begun, counts = perf_counter_ns(), questd.counts
-    counts.in_flight += 1
+    request.namespace = namespaces.of_request(questd.home, request.headers, request.target)
+    if request.method not in {"GET", "POST"}:
+        return _no_operation()
+    answer_in = _aws_json if request.method == "POST" and _speaks_json(request) else _aws_query
+    begun, capacity = perf_counter_ns(), questd.capacity
+    capacity.requests += 1
     try:
-        request.namespace = namespaces.of_request(questd.home, request.headers, request.target)
-        if request.method not in {"GET", "POST"}:
-            given = _no_operation()
-        elif request.method == "POST" and _speaks_json(request):
-            given = await _aws_json(questd, request)
-        else:
-            given = await _aws_query(questd, request)
+        given = await answer_in(questd, request)
     finally:
-        counts.in_flight -= 1
+        capacity.requests -= 1
     took_ns = perf_counter_ns() - begun
-    counts.answered(request.action, given.error, took_ns - request.waited_ns)
+    questd.counts.answered(request.action, given.error, took_ns - request.waited_ns)
     if questd.settings.access_log:
         _log(request, given, took_ns)
     return given
@@ -115,6 +113,7 @@ async def _aws_json(questd: Questd, request: Request) -> Answer:
     request_id = new_request_id()
     headers = {REQUEST_ID: request_id}
     try:
+        questd.capacity.check()
         if questd.gate:
             questd.gate.identify(request)
         action = aws_json.action_of(request)
@@ -136,6 +135,7 @@ async def _aws_query(questd: Questd, request: Request) -> Answer:
     request_id = new_request_id()
     headers = {REQUEST_ID: request_id}
     try:
+        questd.capacity.check()
         parameters = aws_query.parameters(request)
         if "Action" not in parameters:
             return _no_operation()

@@ -163,6 +163,7 @@ class SendMessageBatch(BatchAction):
                 else:
                     ids[entry.Id] = new_id()
                     yield from entry.stored(ids[entry.Id], facts, request)
+            yield from questd.max_messages
 
         reply = await questd.ask("quest_send", self.QueueUrl, arguments)
         kept = [entry for entry in entries if entry.Id in ids]

@@ -71,8 +71,6 @@ class Page:
     def __init__(self, book: "Counts", number: int, slots: memoryview) -> None:
         self.book = book
         self.number = number
-        self.in_flight = 0
-        """Requests that this process is answering."""
         self._slots = slots
         self._actions = {name: FIRST_ACTION + i * WIDTH for i, name in enumerate(book.actions)}
 

@@ -24,11 +24,11 @@ class Gauges:
 
     def note(self) -> None:
         """Write how things are now, and what was done since the last time, into this process's page of the counts."""
-        page, together = self._questd.counts, self._questd.together
+        page, together, capacity = self._questd.counts, self._questd.together, self._questd.capacity
         pipelines = [primary.pipeline for primary in self._questd.library.primaries.all]
         page.show("connections", self._front.connections)
-        page.show("requests_in_flight", page.in_flight)
-        page.show("long_polls_waiting", self._questd.polls.sleeping)
+        page.show("requests_in_flight", capacity.requests)
+        page.show("long_polls_waiting", capacity.waiting)
         page.show("redis_calls_waiting", sum(pipeline.waiting for pipeline in pipelines))
         for pipeline in pipelines:
             page.add("redis_calls", pipeline.calls)

@@ -11,12 +11,16 @@ from pathlib import Path
 from redis.exceptions import RedisError
 
 from questd import grants, library, promises
+from questd.durability import CannotPromise
 from questd.embedded import wait_until_ready
 from questd.pipeline import RedisUnavailable
 from questd.settings import Settings, hidden
 
-REFUSALS = (library.LibraryRefused, grants.GrantsMissing, RedisUnavailable, RedisError)
-"""What a Redis raises that cannot be used."""
+UNFIT = (library.LibraryRefused, grants.GrantsMissing, CannotPromise)
+"""Why a Redis that is there cannot be used; their texts say what to do."""
+
+REFUSALS = (*UNFIT, RedisUnavailable, RedisError)
+"""What a Redis raises that cannot be used, or is not there."""
 
 log = logging.getLogger(__name__)
 
@@ -30,17 +34,17 @@ def run(settings: Settings, private: Path | None, report: int) -> None:
     if private:
         wait_until_ready(private)
     try:
+        doubts = [] if private else asyncio.run(promises.doubts(url, promises.durability(settings)))
         asyncio.run(grants.load(url, test_mode=settings.test_mode))
-        if not private:
-            for doubt in asyncio.run(promises.doubts(url)):
-                log.warning("%s", doubt)
     except REFUSALS as error:
         os.write(report, explained(error, url).encode())
         os._exit(1)
+    for doubt in doubts:
+        log.warning("%s", doubt)
 
 
 def explained(error: Exception, url: str) -> str:
     """Return what to tell a user whose Redis at `url` raised one of REFUSALS."""
-    if isinstance(error, library.LibraryRefused | grants.GrantsMissing):
+    if isinstance(error, UNFIT):
         return hidden(f"{url}: {error}")
     return hidden(f"no Redis at {url}: {str(error).removeprefix('Redis cannot be reached: ')}")

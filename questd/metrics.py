@@ -27,7 +27,7 @@ NS = 1e-9
 
 PROCESS_GAUGES = {
     "connections": "Clients that are connected.",
-    "requests_in_flight": "Requests that are being answered.",
+    "requests_in_flight": "Requests that are being answered; receives that wait are none.",
     "long_polls_waiting": "Receives that wait for messages.",
     "redis_calls_waiting": "Calls that wait for Redis's reply.",
 }

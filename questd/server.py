@@ -8,12 +8,13 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from functools import partial
 from typing import Any
 
-from questd import console, topology
+from questd import console, promises, topology
 from questd.access import Access, keys_of
 from questd.action import Questd
 from questd.actions import ACTIONS
 from questd.app import Application
 from questd.background import Background
+from questd.capacity import Capacity
 from questd.counts import Counts, Page
 from questd.gauges import Gauges
 from questd.library import Library
@@ -46,10 +47,11 @@ async def running(settings: Settings, counts: Page | None = None) -> AsyncIterat
     if settings.redis_url is None:
         raise ValueError("running() needs settings with a redis_url")
     process = secrets.token_hex(8)
-    primaries = topology.of(settings.redis_url)
+    primaries = topology.of(settings.redis_url, promises.durability(settings))
     library = Library(primaries, test_mode=settings.test_mode)
-    polls = LongPolls(process, lambda key: library.send("quest_pass", key), primaries)
-    questd = Questd(settings, library, polls, counts or Counts(ACTIONS).take(), _gate(settings))
+    capacity = Capacity(settings.max_requests, settings.max_waiting)
+    polls = LongPolls(process, lambda key: library.send("quest_pass", key), primaries, capacity)
+    questd = Questd(settings, library, polls, capacity, counts or Counts(ACTIONS).take(), _gate(settings))
     primaries.changes.append(questd.ahead_ms.clear)
     dead_letter_after_ms = _dead_letter_after_ms(settings)
 

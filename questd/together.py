@@ -60,6 +60,14 @@ def _appended(calls: Sequence[Arguments]) -> Arguments:
     return calls[0][0], *(part for call in calls for part in call[1:])
 
 
+def _sent_together(calls: Sequence[Arguments]) -> Arguments:
+    """Return the arguments of one send: the most messages that the queue may have, if told, come last and once."""
+    most = (len(calls[0]) - 1) % SEND_WIDTH
+    if not most:
+        return _appended(calls)
+    return *_appended([call[:-most] for call in calls]), *calls[0][-most:]
+
+
 def _split_sent(reply: list[Any], calls: Sequence[Arguments]) -> list[list[Any]]:
     """Deal out quest_send's reply: in a FIFO queue two parts for each message, in others one for all."""
     if len(reply) == 1:
@@ -105,7 +113,7 @@ def _split_received(reply: list[Any], calls: Sequence[Arguments]) -> list[list[A
 
 
 KINDS = {
-    "quest_send": Kind(_version, _appended, _split_sent, _weight_of_sent),
+    "quest_send": Kind(_version, _sent_together, _split_sent, _weight_of_sent),
     "quest_delete": Kind(_version, _appended, _split_deleted, lambda call: len(call) - 1),
     # Not in queues with groups: one receive of two would get two messages of a group, which only one consumer may have.
     "quest_receive": Kind(
@@ -133,6 +141,13 @@ class _Group:
         self.waiting: list[tuple[asyncio.Future[Any], Callable[[Any], None] | None]] = []
         self.weight = 0
 
+    def apart(self) -> list["_Group"]:
+        """Return a group for each call; none when there is but one."""
+        alone = [_Group(self.function, self.key, repeat=self.repeat) for _ in self.calls if len(self.calls) > 1]
+        for one, call, waiting in zip(alone, self.calls, self.waiting, strict=False):
+            one.calls, one.waiting = [call], [waiting]
+        return alone
+
     def command(self) -> Arguments:
         """Return the command that does all of them."""
         given = self.calls[0] if len(self.calls) == 1 else KINDS[self.function].merge(self.calls)
@@ -140,15 +155,22 @@ class _Group:
 
     def deal(self, reply: list[Any]) -> None:
         """Give each of those who wait what is theirs."""
-        if len(self.calls) == 1 or reply[:1] == [b"facts"]:
-            replies = [reply] * len(self.calls)
-        else:
-            replies = KINDS[self.function].split(reply, self.calls)
-        for (future, abandoned), part in zip(self.waiting, replies, strict=True):
+        for (future, abandoned), part in zip(self.waiting, self._parts(reply), strict=True):
             if not future.done():
                 future.set_result(part)
             elif abandoned:
                 abandoned(part)
+
+    def take_back(self, reply: list[Any]) -> None:
+        """Give nobody what was theirs: they will hear of a failure."""
+        for (_, abandoned), part in zip(self.waiting, self._parts(reply), strict=True):
+            if abandoned:
+                abandoned(part)
+
+    def _parts(self, reply: list[Any]) -> list[list[Any]]:
+        if len(self.calls) == 1 or reply[:1] == [b"facts"]:
+            return [reply] * len(self.calls)
+        return KINDS[self.function].split(reply, self.calls)
 
     def fail(self, error: Exception) -> None:
         """Tell each of those who wait."""
@@ -205,7 +227,7 @@ class Together:
     def _begin(self, group: _Group) -> None:
         self.merged += len(group.calls) - 1
         try:
-            reply = self._library.primaries.call(*group.command(), repeat=group.repeat)
+            reply = self._library.primaries.call(*group.command(), repeat=group.repeat, abandoned=group.take_back)
         except Exception as error:  # noqa: BLE001  # nobody may wait for a call that could not be made
             group.fail(error)
         else:
@@ -222,6 +244,12 @@ class Together:
 
     async def _recover(self, group: _Group, error: BaseException) -> None:
         try:
-            group.deal(await self._library.recover(error, group.command(), repeat=group.repeat))
+            how: dict[str, Any] = {"repeat": group.repeat, "abandoned": group.take_back}
+            group.deal(await self._library.recover(error, group.command(), **how))
+        except errors.QueueFull as full:  # for all of them, but there may be room for some
+            if len(group.calls) == 1:
+                group.fail(full)
+            for alone in group.apart():
+                self._begin(alone)
         except Exception as failure:  # noqa: BLE001  # whatever it is, each of those who wait must hear of it
             group.fail(failure)

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NoReturn
 
-from questd import loader, logs, worker
+from questd import descriptors, loader, logs, promises, worker
 from questd.access import BadKeys, keys_of
 from questd.actions import ACTIONS
 from questd.counts import Counts, Page
@@ -38,6 +38,9 @@ LONGEST_END = 4.8
 
 FIXED = frozenset("config host port console_port redis_url data_dir ephemeral maxmemory anonymous test_mode".split())
 """Settings that only a restart changes: the ports and the Redis are there once."""
+
+OF_ITS_SERVER = frozenset({"durability", "replicas"})
+"""Settings that a restart changes when the Redis is questd's own: it was started with them."""
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +68,8 @@ def run(settings: Settings, again: Callable[[], Settings]) -> None:
 
 
 def check(settings: Settings) -> None:
-    """Raise StartFailed when the files that settings name cannot be used."""
+    """Raise BadSetting when settings do not fit together, StartFailed when the files that they name cannot be used."""
+    promises.check(settings)
     try:
         keys_of(settings.keys_file, settings.keys)
     except BadKeys as error:
@@ -81,7 +85,7 @@ class Supervisor:
     ) -> None:
         self._as_read = settings
         self._again = again
-        self._settings = settings.model_copy(update={"port": sock.getsockname()[1]})
+        self._settings = descriptors.fitted(settings).model_copy(update={"port": sock.getsockname()[1]})
         self._counts = Counts(ACTIONS, PAGES * settings.workers + MORE_PAGES)
         self._socket = sock
         self._console_socket = console
@@ -200,10 +204,12 @@ class Supervisor:
         except (BadSetting, StartFailed) as error:
             log.error("the settings stay as they are: %s", hidden(str(error)))  # noqa: TRY400  # nobody's mistake here
             return
-        fixed = sorted(name for name in FIXED if getattr(read, name) != getattr(self._as_read, name))
-        if fixed:
-            log.warning("a restart is needed for a new %s", ", ".join(fixed))
-        self._settings = read.model_copy(update={name: getattr(self._settings, name) for name in FIXED})
+        fixed = FIXED | OF_ITS_SERVER if self._embedded else FIXED
+        changed = sorted(name for name in fixed if getattr(read, name) != getattr(self._as_read, name))
+        if changed:
+            log.warning("a restart is needed for a new %s", ", ".join(changed))
+        kept = {name: getattr(self._settings, name) for name in fixed}
+        self._settings = descriptors.fitted(read).model_copy(update=kept)
         logs.configure(read)
         if self._workers.begun:  # else the loader is not done yet, and they come with these settings
             for crew in self._crews:

@@ -32,7 +32,7 @@ async def test_what_is_told(redis_server: RedisServer) -> None:
         poll = asyncio.create_task(questd.polls.receive(key_of("q"), 20, ask))
         await asyncio.sleep(0)
         calls = [questd.library.primaries.all[0].pipeline.call("PING") for _ in range(5)]
-        questd.counts.in_flight = 4
+        questd.capacity.requests = 4
         gauges.note()
         waiting = questd.counts.gauges.pop("redis_calls_waiting")
         assert waiting >= 5  # the background task may have one too
