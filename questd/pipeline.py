@@ -242,7 +242,7 @@ class Pipeline:
         """Write what is queued, as far as the transport wants it."""
         self._will_write = False
         wire = self._wire
-        while self._queued and wire and not wire.is_full and self._down is None:
+        while self._queued and wire and not (wire.is_full or wire.lost.done()) and self._down is None:
             calls = self._batch()
             if not self._written:
                 self._progress = time.monotonic()
