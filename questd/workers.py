@@ -325,6 +325,7 @@ class Supervisor:
         url = str(self._settings.redis_url)
         if self._embedded:
             wait_until_ready(self._embedded.socket_path)
+            self._embedded.mend()
         try:
             asyncio.run(grants.load(url, test_mode=self._settings.test_mode))
             if not self._embedded:
