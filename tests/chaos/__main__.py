@@ -20,7 +20,10 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m tests.chaos", description=__doc__)
     parser.add_argument("--seconds", type=float, default=6, help="how long each fault is made again and again (6)")
     parser.add_argument("--seed", type=int, default=1, help="of what clients and faults choose by chance (1)")
-    parser.add_argument("--only", action="append", choices=FAULTS, metavar="FAULT", help=f"{'; '.join(FAULTS)}")
+    names = [fault.name for fault in FAULTS]
+    parser.add_argument(
+        "--only", action="append", choices=names, metavar="FAULT", help=f"only this: {'; '.join(names)}"
+    )
     parser.add_argument("--readme", action="store_true", help="write the table into README.md")
     return parser.parse_args(arguments)
 
@@ -35,7 +38,7 @@ def tried(options: argparse.Namespace) -> list[Trial]:
     trials = []
     wanted = all_trials(options.only)
     for number, (fault, durability) in enumerate(wanted, 1):
-        say(f"{number}/{len(wanted)} {fault}, Redis: {durability}")
+        say(f"{number}/{len(wanted)} {fault.name}, Redis: {durability}")
         trial = asyncio.run(attempt(fault, durability, options.seconds, options.seed))
         trials.append(trial)
         say(f"  {trial.operations} operations, broken promises: {len(trial.broken)}")

@@ -224,22 +224,22 @@ async def until(condition: Callable[[], object], seconds: float) -> None:
 class Fault:
     """A fault of the table: how one stroke is made, how long questd works in between, and with which Redis."""
 
+    name: str
     stroke: Stroke
     pause_seconds: float
     durabilities: tuple[str, ...] = (ALWAYS, EVERYSEC)
 
 
-FAULTS = {
-    "none": Fault(nothing, 1),
-    "Redis killed": Fault(redis_killed, 1.5, (ALWAYS, EVERYSEC, EMBEDDED)),
-    "Redis frozen": Fault(redis_frozen, 1),
-    "memory full": Fault(memory_full, 0.5),
-    "functions flushed": Fault(functions_flushed, 0.2),
-    "data flushed": Fault(data_flushed, 2),
-    "read-only": Fault(read_only, 1),
-    "a worker killed": Fault(worker_killed, 0.5),
-    "workers replaced": Fault(workers_replaced, 0.5),
-    "clients vanish": Fault(clients_vanish, 0.1),
-    "power lost": Fault(power_lost, 1.5, (ALWAYS, EVERYSEC, EMBEDDED)),
-}
-"""Each by its name in the table."""
+FAULTS = (
+    Fault("none", nothing, 1),
+    Fault("Redis killed", redis_killed, 1.5, (ALWAYS, EVERYSEC, EMBEDDED)),
+    Fault("Redis frozen", redis_frozen, 1),
+    Fault("memory full", memory_full, 0.5),
+    Fault("functions flushed", functions_flushed, 0.2),
+    Fault("data flushed", data_flushed, 2),
+    Fault("read-only", read_only, 1),
+    Fault("a worker killed", worker_killed, 0.5),
+    Fault("workers replaced", workers_replaced, 0.5),
+    Fault("clients vanish", clients_vanish, 0.1),
+    Fault("power lost", power_lost, 1.5, (ALWAYS, EVERYSEC, EMBEDDED)),
+)

@@ -44,14 +44,14 @@ class Trial:
         return [*self.verdict.broken, *self.left_over, *self.history.mistakes]
 
 
-async def attempt(name: str, durability: str, seconds: float, seed: int) -> Trial:
+async def attempt(fault: Fault, durability: str, seconds: float, seed: int) -> Trial:
     """Make a trial of a fault for about so many seconds; raises TimeoutError when questd does not recover."""
-    trial = Trial(name, durability, History())
+    trial = Trial(fault.name, durability, History())
     with staged(durability) as stage:
         async with loading(stage.questd.address, trial.history, seed) as load:
             async with working(load), stage.watching():
                 await _until_acknowledged(trial.history, WARM)
-                await _strike(FAULTS[name], stage, load, trial, seconds)
+                await _strike(fault, stage, load, trial, seconds)
             await _drain(stage, load, trial)
         trial.history.mistakes += _tracebacks(stage.log)
     trial.verdict = check(trial.history)
@@ -112,11 +112,7 @@ def _tracebacks(log: str) -> list[str]:
     return re.findall(r"^Traceback .*\n(?:[ ].*\n|\n)*(\S.*)", log, re.MULTILINE)
 
 
-def all_trials(only: list[str] | None = None) -> list[tuple[str, str]]:
+def all_trials(only: list[str] | None = None) -> list[tuple[Fault, str]]:
     """Return every fault and how Redis keeps its file, those chosen or all."""
-    return [
-        (name, durability)
-        for name, fault in FAULTS.items()
-        if not only or name in only
-        for durability in fault.durabilities
-    ]
+    chosen = [fault for fault in FAULTS if not only or fault.name in only]
+    return [(fault, durability) for fault in chosen for durability in fault.durabilities]
