@@ -256,6 +256,8 @@ class Supervisor:
                 os.close(self._embedded.lock)
             work(write)
             status = 0
+        except RedisUnavailable as error:  # it is tried again: nobody's mistake
+            log.error("process %d cannot begin: %s", os.getpid(), error)  # noqa: TRY400
         except BaseException:
             log.exception("process %d failed", os.getpid())
         finally:
