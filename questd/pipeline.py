@@ -113,6 +113,11 @@ class Pipeline:
         """Whether calls are taken now."""
         return self._down is None
 
+    @property
+    def patience(self) -> float:
+        """Seconds after which the connection is given up, unless a reply comes."""
+        return self._progress + self._deadline - time.monotonic() if self._written else self._deadline
+
     async def connect(self) -> None:
         """Connect for the first time, and stay connected from then on; raises RedisUnavailable."""
         await self._open()
@@ -228,7 +233,7 @@ class Pipeline:
         """Return why a connection ended; one on which calls wait and no reply comes for the deadline is ended."""
         patience = False
         while not wire.lost.done():
-            left = self._progress + self._deadline - time.monotonic() if self._written else self._deadline
+            left = self.patience
             if left > 0:
                 patience = True
             elif not patience:

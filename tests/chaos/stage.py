@@ -183,5 +183,5 @@ def staged(durability: str) -> Iterator[Stage]:
             options = ("--appendonly", "yes", "--appendfsync", durability, "--auto-aof-rewrite-percentage", "0")
             server = stack.enter_context(running(DEFAULT, *options, "--maxmemory-policy", "noeviction"))
             directory, where = str(server.directory), ("--redis-url", server.url)
-        questd = stack.enter_context(serving(*where, workers=("--workers", "2")))
+        questd = stack.enter_context(serving(*where, "--console-port", "off", workers=("--workers", "2")))
         yield Stage(durability, questd, server, Path(directory))
