@@ -30,7 +30,7 @@ STATES = ("", "NotVisible", "Delayed")
 GROUPS = 3
 """Groups of each producer to a FIFO queue."""
 
-PRODUCERS, CONSUMERS = 4, 6
+PRODUCERS, CONSUMERS, LATE = 4, 6, 2
 """Of each queue."""
 
 HIDDEN_SECONDS = (2, 3)
@@ -167,15 +167,21 @@ class Load:
         again = received and 1 < received[0].count < MANY
         if not received or dice < (0.5 if again else 0.04):  # they time out; it shows when an older handle deleted them
             return
-        if dice < 0.12:
+        if dice < 0.08:
             await self._change(queue, received[-1], self.random.choice((0, 1, 3)))
-        if dice < 0.16:  # too late: most have been received again
-            await asyncio.sleep(received[0].hidden_seconds + 0.2)
-        if dice < 0.5:
+        if self.random.random() < 0.4:
             for delivery in received:
                 await self.delete(queue, [delivery])
         else:
             await self.delete(queue, received)
+
+    async def consume_late(self, queue: str) -> None:
+        """Receive, and delete when the messages have timed out and others may have them."""
+        while not self.stopping.is_set():
+            received = await self.receive(queue, 1, HIDDEN_SECONDS[0])
+            if received:
+                await asyncio.sleep(HIDDEN_SECONDS[0] + 0.2 * self.random.random())
+                await self.delete(queue, received)
 
     async def delete(self, queue: str, deliveries: list[Delivery]) -> None:
         """Delete messages by the handles of these deliveries."""
@@ -236,6 +242,8 @@ async def working(load: Load) -> AsyncIterator[None]:
                 group.create_task(load.produce(queue, f"{queue[0]}{i}"))
             for _ in range(CONSUMERS):
                 group.create_task(load.consume(queue))
+            for _ in range(LATE):
+                group.create_task(load.consume_late(queue))
         try:
             yield
         finally:
