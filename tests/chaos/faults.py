@@ -100,6 +100,12 @@ async def _empty(load: Load) -> None:
     load.history.mistakes.append(f"Redis is full, and consumers cannot empty it: {left} messages are left")
 
 
+async def connections_cut(stage: Stage, _load: Load) -> None:
+    """Let Redis hang up on questd, with calls on their way and with replies on theirs."""
+    for kind in ("normal", "pubsub"):
+        stage.ask_redis("CLIENT", "KILL", "TYPE", kind)
+
+
 async def functions_flushed(stage: Stage, _load: Load) -> None:
     """Take every function out of Redis."""
     stage.ask_redis("FUNCTION", "FLUSH")
@@ -234,6 +240,7 @@ FAULTS = (
     Fault("none", nothing, 1),
     Fault("Redis killed", redis_killed, 1.5, (ALWAYS, EVERYSEC, EMBEDDED)),
     Fault("Redis frozen", redis_frozen, 1),
+    Fault("connections cut", connections_cut, 0.05),
     Fault("memory full", memory_full, 0.5),
     Fault("functions flushed", functions_flushed, 0.2),
     Fault("data flushed", data_flushed, 2),
