@@ -6,13 +6,11 @@ It owns the words; what can go wrong is known to those who raise it.
 import asyncio
 import logging
 import os
-from pathlib import Path
 
 from redis.exceptions import RedisError
 
 from questd import grants, library, promises
 from questd.durability import CannotPromise
-from questd.embedded import wait_until_ready
 from questd.pipeline import RedisUnavailable
 from questd.settings import Settings, hidden
 
@@ -25,14 +23,12 @@ REFUSALS = (*UNFIT, RedisUnavailable, RedisError)
 log = logging.getLogger(__name__)
 
 
-def run(settings: Settings, private: Path | None, report: int) -> None:
-    """Load the library as soon as Redis answers; end with status 1, and say on `report` why, when that cannot be.
+def run(settings: Settings, report: int, *, private: bool) -> None:
+    """Load the library; end with status 1, and say on `report` why, when that cannot be.
 
-    `private` is the socket of questd's own server; of any other one, doubts are told.
+    Of a Redis that is not questd's own, `private`, doubts are told.
     """
     url = str(settings.redis_url)
-    if private:
-        wait_until_ready(private)
     try:
         doubts = [] if private else asyncio.run(promises.doubts(url, promises.durability(settings)))
         asyncio.run(grants.load(url, test_mode=settings.test_mode))

@@ -22,7 +22,8 @@ from questd.access import BadKeys, keys_of
 from questd.actions import ACTIONS
 from questd.counts import Counts, Page
 from questd.crew import DRAIN, Crew, Forked
-from questd.embedded import Embedded, Restarts, StartFailed
+from questd.embedded import Embedded, Restarts, StartFailed, wait_until_ready
+from questd.pipeline import RedisUnavailable
 from questd.port import address_of, bind, tls
 from questd.settings import BadSetting, Settings, hidden
 from questd.worker import PATIENCE, STOPPING
@@ -259,6 +260,8 @@ class Supervisor:
                 os.close(self._embedded.lock)
             work()
             status = 0
+        except RedisUnavailable as error:  # it is tried again: nobody's mistake
+            log.error("process %d cannot begin: %s", os.getpid(), error)  # noqa: TRY400
         except BaseException:
             log.exception("process %d failed", os.getpid())
         finally:
@@ -266,7 +269,10 @@ class Supervisor:
 
     def _load(self, report: int, _: Page) -> None:
         """Load the library into Redis, as soon as that answers."""
-        loader.run(self._settings, self._embedded.socket_path if self._embedded else None, report)
+        if self._embedded:
+            wait_until_ready(self._embedded.socket_path)
+            self._embedded.mend()
+        loader.run(self._settings, report, private=self._embedded is not None)
 
     def _serve(self, report: int, page: Page) -> None:
         """Serve requests until a signal or the end of the supervisor."""
