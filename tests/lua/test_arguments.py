@@ -1,0 +1,193 @@
+"""arguments.lua: whatever arguments a function gets, its failure is told in plain words, and nothing has changed."""
+
+import random
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import redis
+
+from tests import fuzz
+from tests.fuzz import TIMES
+from tests.lua.functions import READING, WRITING
+from tests.lua.quest import FIFO, START_MS, Quest, key_of
+
+Argument = str | bytes | int | float
+
+ODD: tuple[Argument, ...] = (
+    *("", "0", "-1", "1.5", "nan", "-nan", "inf", "-inf", "1e308", "-1e308", "1e15", "9" * 30, "0x10", " 1", "1 ", "-0"),
+    *("never", "OK", "'", "]]", "%s%d%n", "{x}", "quest:{orders}", "quest:{other}:messages", "a b", "a\r\nb", "\0", "\xff"),
+    *(b"\xff\xfe", b"\xc1", b"\x91" * 5000, b"\xdf\xff\xff\xff\xff", b"\0" * 16, b"\0" * 25, b"\0" * 26, b"\xff" * 40),
+    *(b"\0" * 22 + b"\0\0\0\1\xc1", b"\0" * 22 + b"\0\0\0\3\x91\xc0\xc0body", "x" * 100_000),
+    *("version", "sequence", "secret", "deadLetterTarget", "maxReceiveCount", "FifoQueue", "DelaySeconds", "advance", "freeze"),
+)  # fmt: skip
+"""Arguments that make no sense, or another one than they were meant to."""
+
+OTHERS: dict[str, list[Any]] = {
+    "quest_clock": ["advance", 1],
+    "quest_version": [],
+    "quest_lease": ["p1", 1000],
+    "quest_holder": [],
+    "quest_grants": [],
+    "sendMessage": ["value", "1"],
+    "getMessage": ["1", "0.02"],
+    "deleteMessage": ["{handle}"],
+}
+KEYS = {"quest_lease": "quest:lease", "quest_holder": "quest:lease", "quest_grants": "quest:lease:grants"}
+EVERY = {**WRITING, **READING, **OTHERS}
+
+NOT_PLAIN = re.compile(rb"user_(function|script)|attempt to|bad argument|stack|too many|line \d|\n.*\n|nil\b")
+"""What the failure of a program looks like."""
+
+
+DIGEST = """
+local digest = ''
+local keys = redis.call('KEYS', '*')
+table.sort(keys)
+for _, key in ipairs(keys) do digest = redis.sha1hex(digest .. key .. redis.call('DUMP', key)) end
+return digest
+"""
+"""All that a Redis holds, in a few letters."""
+
+
+class Story:
+    """A Redis with queues of each kind in which there is something of everything."""
+
+    def __init__(self, quest: Quest) -> None:
+        self.quest = quest
+        self.handles: dict[str, str] = {}
+        self._digest = quest.redis.register_script(DIGEST)
+        quest.reset()
+        self._make()
+        self._kept = [(key, quest.redis.dump(key)) for key in quest.redis.keys("*")]
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin again."""
+        with self.quest.redis.pipeline() as pipeline:
+            pipeline.flushall()
+            for key, dump in self._kept:
+                pipeline.restore(key, 0, dump)
+            pipeline.fcall("quest_clock", 0, "freeze", START_MS)
+            pipeline.execute()
+
+    def _make(self) -> None:
+        quest = self.quest
+        quest.create("dead")
+        quest.create("orders", deadLetterTarget="dead", maxReceiveCount=3)
+        quest.create(FIFO, FifoQueue="true")
+        quest.create("fair")
+        quest.send("a", "b", "c")
+        quest.send("later", delay_ms=1000)
+        quest.ask("quest_send", "fair", b"0" * 16, "", b"\x81\xaeMessageGroupId\xa1g", "body", "g", "")
+        quest.send_fifo("g", "1", "2")
+        quest.send_fifo("h", "3")
+        for queue in ("orders", FIFO, "fair"):
+            self.handles[queue] = quest.receive(1, 60_000, queue=queue)[0].handle
+        quest.poll(9, queue="dead", process="p1", wait_ms=1000)
+
+    def call(self, function: str, keys: list[Argument], arguments: list[Argument]) -> redis.ResponseError | None:
+        """Call a function; the error, if it was one."""
+        try:
+            self.quest.redis.fcall(function, len(keys), *keys, *arguments)
+        except redis.ResponseError as error:
+            return error
+        return None
+
+    def valid(self, function: str, queue: str) -> tuple[list[Argument], list[Argument]]:
+        """Return keys and arguments with which a function does its work."""
+        known = {"version": self.quest.field(queue, "version") or "", "handle": self.handles.get(queue, "")}
+        arguments = [each.format(**known) if isinstance(each, str) else each for each in EVERY[function]]
+        if function == "quest_send" and queue == FIFO:
+            arguments[3:] = [b"\x81\xaeMessageGroupId\xa1g", "body", "g", "digest"]
+        if function in ("quest_version", "quest_clock"):
+            return [], arguments
+        key = queue if function in OTHERS and function not in KEYS else key_of(queue)
+        return [KEYS.get(function, key)], arguments
+
+    def check(self, function: str, keys: list[Argument], arguments: list[Argument]) -> bool:
+        """Call a function with anything; say whether it was refused, which must be in plain words and leave no trace."""
+        before = self._digest()
+        error = self.call(function, keys, arguments)
+        if error:
+            self.check_plain(error, function, keys, arguments)
+            assert self._digest() == before, (function, keys, arguments, str(error))
+        return error is not None
+
+    def check_plain(self, error: redis.ResponseError | None, *of: object) -> None:
+        """See that an error is in plain words."""
+        assert not error or not NOT_PLAIN.search(str(error).encode()), (*of, str(error))
+
+    def go_on(self, *after: object) -> None:
+        """See that the queues still work: whatever was taken is given, moved, described and forgotten again."""
+        for _ in range(3):
+            for queue in ("orders", FIFO, "fair", "dead"):
+                version = self.quest.field(queue, "version") or ""
+                calls: dict[str, list[Argument]] = {
+                    "quest_attributes": [],
+                    "quest_receive": [version, 10, 10, "", 10**6, "", "", 0, 0, 1],
+                    "quest_tick": [0],
+                }
+                for function, arguments in calls.items():
+                    self.check_plain(self.call(function, [key_of(queue)], arguments), function, queue, "after", *after)
+                self.check_plain(self.call("getMessage", [queue], [10]), "getMessage", queue, "after", *after)
+            self.call("quest_clock", [], ["advance", 60_000])
+
+
+def mutations(chance: random.Random, arguments: list[Argument]) -> Iterator[list[Argument]]:
+    """Yield arguments with one of them, or their number, changed."""
+    for place in range(len(arguments)):
+        for odd in chance.sample(ODD, 6):
+            yield [*arguments[:place], odd, *arguments[place + 1 :]]
+        yield [*arguments[:place], *arguments[place + 1 :]]
+    yield [*arguments, chance.choice(ODD)]
+    yield [*arguments, *arguments[1:], chance.choice(ODD)]
+
+
+@pytest.mark.parametrize("function", sorted(EVERY))
+def test_arguments_that_are_wrong(default: Quest, function: str) -> None:
+    """A function with one wrong argument, or one too many or few, works, or fails in plain words and changes nothing."""
+    story = Story(default)
+    for turn in range(TIMES):
+        chance = fuzz.chance(f"{function} {turn}")
+        for queue in ("orders", FIFO, "fair"):
+            keys, arguments = story.valid(function, queue)
+            for wrong in mutations(chance, arguments):
+                if not story.check(function, keys, wrong):
+                    story.go_on(function, keys, wrong)
+                    story.begin()
+
+
+@pytest.mark.parametrize("function", sorted(EVERY))
+def test_keys_that_are_wrong(default: Quest, function: str) -> None:
+    """A function that gets no key, two, or one that is none of its own works, or fails and changes nothing."""
+    story = Story(default)
+    _, arguments = story.valid(function, "orders")
+    for odd in (*ODD, *("quest:queues", "quest:{dead}:waiting", "quest:lease", "quest:{orders", "orders}", "quest:{}")):
+        if not story.check(function, [odd], arguments):
+            story.begin()
+    assert story.check(function, ["a", "b"], arguments)
+
+
+@pytest.mark.parametrize("function", sorted(EVERY))
+def test_very_many_arguments(default: Quest, function: str) -> None:
+    """A function that gets more arguments than Lua can unpack says so, and changes nothing."""
+    story = Story(default)
+    keys, arguments = story.valid(function, "orders")
+    for count in (4_000, 9_000, 100_000):
+        if not story.check(function, keys, [*arguments, *(["x"] * count)]):
+            story.begin()
+
+
+@pytest.mark.parametrize("function", sorted(EVERY))
+def test_chance_arguments(default: Quest, function: str) -> None:
+    """A function that gets any number of anything works, or fails in plain words and changes nothing."""
+    story = Story(default)
+    chance = fuzz.chance(function)
+    for _ in range(10 * TIMES):
+        keys = [chance.choice((*ODD, key_of("orders"), "orders")) for _ in range(chance.choice((0, 1, 1, 1, 2)))]
+        arguments = [chance.choice(ODD) for _ in range(chance.randrange(12))]
+        if not story.check(function, keys, arguments):
+            story.go_on(function, keys, arguments)
+            story.begin()
