@@ -73,7 +73,7 @@ def signer(request: Request, secrets: Mapping[str, str], now: datetime) -> str |
         raise errors.UnrecognizedClientException
     _check_scope(signature)
     _check_time(signature, now)
-    if not hmac.compare_digest(signature.value, sign(request, signature, secret)):
+    if not hmac.compare_digest(_bytes(signature.value), sign(request, signature, secret).encode()):
         raise errors.SignatureDoesNotMatch
     return signature.key_id
 
@@ -132,12 +132,12 @@ def _check_time(signature: Signature, now: datetime) -> None:
         begins = datetime.strptime(signature.time, TIME).replace(tzinfo=UTC)
     except ValueError as error:
         raise errors.IncompleteSignature("Date must be in ISO-8601 'basic format'.") from error
-    if now > begins + signature.lasts:
+    if now - begins > signature.lasts:
         patience = f"{signature.lasts.total_seconds() / 60:g} min"
         raise errors.SignatureExpired(
             signature.time, (now - signature.lasts).strftime(TIME), now.strftime(TIME), patience
         )
-    if begins > now + SKEW:
+    if begins - now > SKEW:
         raise errors.SignatureTooEarly(signature.time, (now + SKEW).strftime(TIME), now.strftime(TIME))
 
 
@@ -154,9 +154,14 @@ def sign(request: Request, signature: Signature, secret: str) -> str:
             hashlib.sha256(request.body).hexdigest(),
         ]
     )
-    digest = hashlib.sha256(canonical.encode(errors="surrogateescape")).hexdigest()
+    digest = hashlib.sha256(_bytes(canonical)).hexdigest()
     text = f"{ALGORITHM}\n{signature.time}\n{signature.scope}\n{digest}"
-    return hmac.new(_signing_key(secret, signature.scope), text.encode(), hashlib.sha256).hexdigest()
+    return hmac.new(_signing_key(secret, signature.scope), _bytes(text), hashlib.sha256).hexdigest()
+
+
+def _bytes(text: str) -> bytes:
+    """Return the bytes of what came in a header, which may be no UTF-8."""
+    return text.encode(errors="surrogateescape")
 
 
 @lru_cache(1024)
@@ -164,7 +169,7 @@ def _signing_key(secret: str, scope: Scope) -> bytes:
     """Return the key for a day, a region and a service: four digests that need not be made for every request."""
     key = f"AWS4{secret}".encode()
     for part in (*scope, TERMINATOR):
-        key = hmac.new(key, part.encode(), hashlib.sha256).digest()
+        key = hmac.new(key, _bytes(part), hashlib.sha256).digest()
     return key
 
 
