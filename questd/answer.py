@@ -54,6 +54,8 @@ class MoveClock(BaseModel):
 async def answer(questd: Questd, request: Request) -> Answer:
     """Return the answer to a request, whatever is wrong with it."""
     if request.target != "/":
+        if not request.target.isascii():  # RFC 9112: a target has no other characters
+            return refusal(errors.SerializationException())
         path = request.target.partition("?")[0]
         if path.startswith("/health/"):
             return await _health(questd, path)

@@ -42,7 +42,7 @@ def application(questd: Questd) -> web.Application:
 
     app = web.Application(client_max_size=limit)
     app[DRAINING] = asyncio.Event()
-    app.router.add_route("*", "/{path:.*}", respond)
+    app.router.add_route("*", r"/{path:[\s\S]*}", respond)  # a line feed, too, which a dot is not
     return app
 
 
