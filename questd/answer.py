@@ -58,7 +58,7 @@ async def answer(questd: Questd, request: Request) -> Answer:
             return refusal(errors.SerializationException())
         path = request.target.partition("?")[0]
         if path.startswith("/health/"):
-            return await _health(questd, path)
+            return await health(questd, path)
         if path == "/_questd/clock" and questd.settings.test_mode:
             return await _clock(questd, request)
     request.namespace = namespaces.of_request(questd.home, request.headers, request.target)
@@ -133,7 +133,7 @@ def _no_operation() -> Answer:
     return Answer(404, aws_query.XML, b"<UnknownOperationException/>")
 
 
-async def _health(questd: Questd, path: str) -> Answer:
+async def health(questd: Questd, path: str) -> Answer:
     """Return whether this process runs (live), and whether it can work: a function of the library answers (ready)."""
     if path == "/health/live":
         return Answer(200, PLAIN, b"live\n")

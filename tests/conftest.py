@@ -1,5 +1,6 @@
 """What every test may ask for: an empty Redis, and a questd on it."""
 
+import os
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -7,6 +8,9 @@ import pytest
 from tests.client import Sqs, serving
 from tests.clusters import ClusterServers, cluster
 from tests.servers import RedisServer, running
+
+# Whoever wants the console says so: tests run beside each other, and beside a questd that somebody uses.
+os.environ["QUESTD_CONSOLE_PORT"] = "off"
 
 
 @pytest.fixture(scope="session")
