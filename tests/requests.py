@@ -131,6 +131,8 @@ def with_noise(body: bytes, chance: Random) -> bytes:
 def _change(members: Any, chance: Random, raw: list[bytes]) -> None:
     """Change one value somewhere, or a name."""
     places = list(_places(members))
+    if not places:
+        return
     holder, key = chance.choice(places)
     if isinstance(holder, dict) and chance.random() < 0.15:
         value = holder.pop(key)

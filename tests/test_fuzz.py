@@ -1,6 +1,7 @@
 """Whatever comes in, in either protocol: an answer that AWS could give, and an error changes nothing."""
 
 import asyncio
+import io
 import json
 import logging
 import re
@@ -277,7 +278,7 @@ async def test_over_http(
         )
     timeout = aiohttp.ClientTimeout(2)
     try:
-        async with sqs.session.post(sqs.url, data=body, headers=headers, timeout=timeout) as response:
+        async with sqs.session.post(sqs.url, data=io.BytesIO(body), headers=headers, timeout=timeout) as response:
             shown = {name: value for name, value in response.headers.items() if name != "Date"}
             check_answer(response.status, response.content_type, shown, await response.read())
     except TimeoutError:
