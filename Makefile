@@ -1,7 +1,7 @@
 # What a contributor runs; continuous integration runs the same, through .ci/run. It works with GNU make 3.81 (macOS).
 
 PYTHON = python3
-FUZZ = tests/lua/test_arguments.py tests/test_bad_input.py tests/test_connection.py
+FUZZ = tests/lua/test_arguments.py tests/test_fuzz.py tests/test_connection.py
 
 .PHONY: start test fuzz bench lint fmt load unload clean help
 .NOTPARALLEL:

@@ -21,12 +21,10 @@ from questd.actions import ACTIONS
 from tests.client import JSON, Sqs
 from tests.requests import form, right
 from tests.servers import RedisServer, running
-from tests.test_fuzz import DIGEST
+from tests.test_fuzz import DIGEST, SECONDS
 
 MIB = 2**20
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
-SECONDS = 0.5
-"""How much of a process's time a request may take."""
 
 
 class Watched:

@@ -268,3 +268,46 @@ def _test_head(quest: Quest, head: bytes, end: str, kind: str) -> None:
     else:
         quest.send("next", queue=orders)
     assert quest.bodies(queue=orders)[-1:] == ["next"]
+
+
+MS = ("", "-1", "nan", "inf", "1e15", "x")
+REFUSED: list[tuple[str, int, tuple[str, ...]]] = [
+    ("quest_receive", 1, ("", "0", "-1", "1.5", "1001", "nan", "inf", "x")),
+    ("quest_receive", 2, MS[1:]),
+    ("quest_receive", 3, ("x", "-")),
+    ("quest_receive", 4, ("", "x")),
+    ("quest_receive", 7, ("", "inf", "1e15", "x")),
+    ("quest_receive", 8, ("", "inf", "1e15", "x")),
+    ("quest_receive", 9, ("", "x")),
+    ("quest_send", 1, ("", "x" * 15, "x" * 17)),
+    ("quest_send", 2, MS[1:]),
+    ("quest_change_visibility", 2, MS),
+    ("quest_tick", 0, MS),
+    ("quest_purge", 0, MS),
+    ("quest_create", 1, MS),
+    ("quest_create", 4, ("version", "sequence", "secret", "scope")),
+    ("quest_create", 5, ("", "-1", "nan", "x")),
+    ("quest_set_attributes", 1, ("version", "sequence", "secret", "FifoQueue")),
+    ("quest_set_attributes", 2, ("", "-1", "nan", "x")),
+    ("quest_arrive", 1, MS[:4]),
+    ("quest_arrive", 2, ("", "x" * 25, "\0" * 25 + "\1")),
+    ("quest_ack", 0, MS[:3]),
+    ("quest_outbox", 0, ("", "0", "1001", "nan")),
+    ("quest_add_source", 0, ("", "a b", "{x}")),
+    ("quest_start_move", 0, ("", "a b", "\xff")),
+    ("quest_start_move", 1, ("a b", "{x}")),
+    ("quest_start_move", 2, MS[:3]),
+    ("quest_lease", 0, ("", "a b")),
+    ("quest_lease", 1, MS),
+    ("quest_clock", 0, ("", "back")),
+    ("quest_clock", 1, MS),
+]
+
+
+@pytest.mark.parametrize(("function", "place", "wrong"), REFUSED)
+def test_refused(default: Quest, function: str, place: int, wrong: tuple[str, ...]) -> None:
+    """Each function refuses what it could not store, reckon with or find again."""
+    story = Story(default)
+    keys, arguments = story.valid(function, "orders")
+    for each in wrong:
+        assert story.check(function, keys, [*arguments[:place], each, *arguments[place + 1 :]]), each
