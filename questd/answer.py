@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import to_json
 
-from questd import aws_json, aws_query, errors, namespaces
+from questd import __version__, aws_json, aws_query, errors, namespaces
 from questd.action import Questd, Request
 from questd.identifiers import new_request_id
 from questd.settings import Settings
@@ -59,14 +59,15 @@ async def answer(questd: Questd, request: Request) -> Answer:
         path = request.target.partition("?")[0]
         if path.startswith("/health/"):
             return await health(questd, path)
+        if path == "/_localstack/health":
+            return await _localstack_health(questd)
         if path == "/_questd/clock" and questd.settings.test_mode:
             return await _clock(questd, request)
     request.namespace = namespaces.of_request(questd.home, request.headers, request.target)
     if request.method not in {"GET", "POST"}:
         return _no_operation()
-    if request.method == "POST" and _speaks_json(request):
-        return await _aws_json(questd, request)
-    return await _aws_query(questd, request)
+    speak = _aws_json if request.method == "POST" and _speaks_json(request) else _aws_query
+    return await speak(questd, request)
 
 
 def _speaks_json(request: Request) -> bool:
@@ -144,6 +145,17 @@ async def health(questd: Questd, path: str) -> Answer:
     except errors.SQSError as error:
         return Answer(503, PLAIN, f"not ready: {error.message}\n".encode())
     return Answer(200, PLAIN, b"ready\n")
+
+
+async def _localstack_health(questd: Questd) -> Answer:
+    """Return what LocalStack says of its health, for scripts that wait for it."""
+    try:
+        await questd.library.check()
+        state, status = "running", 200
+    except errors.SQSError:
+        state, status = "error", 503
+    body = {"services": {"sqs": state}, "edition": "community", "version": __version__}
+    return Answer(status, "application/json", to_json(body))
 
 
 async def _clock(questd: Questd, request: Request) -> Answer:

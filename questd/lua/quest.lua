@@ -8,10 +8,11 @@
 --                           created, modified (ms); version (incarnation and µs of the last change of these);
 --                           incarnation, secret (what receipt handles are made of); sequence (of the last message);
 --                           oldest (lowest sequence that may live); alarm (ms); transfer (number of the last move);
---                           purged_ms, purges (how many); redrive_stopped (the target was gone); scope (of a FIFO queue's
---                           deduplication, as it was created); turn (of the last group); fair (it has groups);
---                           waits (`waiting` may have somebody); busy_since (ms); target_unmade (a list's
---                           dead-letter queue, in another slot); layout
+--                           purged_ms, purges (how many); redrive_stopped (the target was gone); dead_lettered (how
+--                           many went there); paused (1: it hands nothing out); scope (of a FIFO queue's deduplication,
+--                           as it was created); turn (of the last group); fair (it has groups); waits (`waiting` may
+--                           have somebody); busy_since (ms); target_unmade (a list's dead-letter queue, in another
+--                           slot); layout
 --   …:messages      hash    sequence -> record: sent ms, MessageId, length of the head, head, body. Never changed
 --   …:deliveries    hash    sequence -> receive count, first ms, received ms, mark, group: of messages once received, and
 --                           of delayed ones in a FIFO queue. The mark: it has an entry in `visible` (FIFO: its visibility
@@ -56,7 +57,7 @@
 -- Numbers above 10^14 go through %d or straight to redis.call, never through tostring or `..`.
 
 local VERSION = 1 -- of this library: a questd replaces an older one and leaves a newer one alone
-local LAYOUT = 1 -- of the keys above
+local LAYOUT = 1 -- of the keys above; who changes it makes `learn` bring an older queue up to it
 local ENTRY = 6 -- arguments of each message that is sent: see quest_send
 local WORK_LIMIT = 500 -- what one receive does in vain: a dead entry is 1, a dead letter 40 and more
 local BYTES_LIMIT = 1000000 -- of messages that one call moves or expires: more would block Redis for too long
@@ -84,7 +85,9 @@ local KNOWN_LIMIT = 2000 -- queues known at once; beyond it they are forgotten t
 
 local function learn(queue, version)
   local field = redis.call('HMGET', queue, 'incarnation', 'secret', 'DelaySeconds', 'VisibilityTimeout',
-    'MessageRetentionPeriod', 'deadLetterTarget', 'maxReceiveCount', 'redrive_stopped', 'FifoQueue', 'fair', 'purges')
+    'MessageRetentionPeriod', 'deadLetterTarget', 'maxReceiveCount', 'redrive_stopped', 'FifoQueue', 'fair', 'purges',
+    'paused', 'layout')
+  if tonumber(field[13]) ~= LAYOUT then fail('OtherLayout', name_of(queue), field[13] or 'none', LAYOUT) end
   if known_count >= KNOWN_LIMIT then known, known_count = {}, 0 end
   if not known[queue] then known_count = known_count + 1 end
   local q = {
@@ -92,7 +95,7 @@ local function learn(queue, version)
     inflight = queue .. ':inflight', version = version, incarnation = field[1], secret = field[2],
     delay_ms = field[3] * 1000, visibility_ms = field[4] * 1000, retention_ms = field[5] * 1000,
     target = not field[8] and field[7] and field[6], max_receive_count = tonumber(field[7]), fifo = field[9] == 'true',
-    fair = field[10] == '1', epoch = field[1] .. '.' .. (field[11] or '0'),
+    fair = field[10] == '1', epoch = field[1] .. '.' .. (field[11] or '0'), paused = field[12] == '1',
   }
   known[queue] = q
   return q

@@ -1,4 +1,4 @@
--- Queues: made, described, changed, emptied, deleted.
+-- Queues: made, described, changed, paused, emptied, deleted.
 
 local MESSAGE_SIZE = 1048576
 
@@ -27,7 +27,7 @@ local FIELDS = {
   maxReceiveCount = either('', whole(1, 1000)), deadLetterTarget = either('', NAME), FifoQueue = either('', like('^true$', "'true'")),
 }
 local OWN = ' version alarm waits sequence layout created modified incarnation secret oldest transfer purged_ms purges '
-  .. 'redrive_stopped scope turn fair busy_since target_unmade '
+  .. 'redrive_stopped scope turn fair busy_since target_unmade paused dead_lettered '
 
 -- Fails unless `fields`, from `first` on names and values, are what a queue may be given.
 local function check_fields(fields, first)
@@ -78,7 +78,7 @@ end
 -- Fails QueueDoesNotExist, QueueNameExists attribute
 register('quest_compare', {'no-writes'}, {each = {TEXT, TEXT}}, function(keys, args)
   local queue, fields = keys[1], args
-  if redis.call('EXISTS', queue) == 0 then fail('QueueDoesNotExist') end
+  open(queue)
   compare(queue, fields)
   return 1
 end)
@@ -96,6 +96,7 @@ register('quest_create', {}, {TEXT, MS, NUMBER, SECONDS, each = {TEXT, TEXT}}, f
   check_fields(fields, 1)
   local t = now()
   if redis.call('EXISTS', queue) == 1 then
+    open(queue)
     compare(queue, fields)
     return 0
   end
@@ -138,7 +139,7 @@ end)
 -- Fails QueueDoesNotExist
 register('quest_facts', {'no-writes'}, {}, function(keys)
   local queue = keys[1]
-  if redis.call('EXISTS', queue) == 0 then fail('QueueDoesNotExist') end
+  open(queue)
   return facts(queue)
 end)
 
@@ -171,6 +172,29 @@ register('quest_set_attributes', {}, {TEXT, each = {TEXT, TEXT}}, function(keys,
   lower_alarm(q, t, t) -- a shorter retention period may make messages due
   wake_all(q)
   return {1}
+end)
+
+-- quest_pause: let a queue hand nothing out, or hand out again. Messages come in, time out and move on as ever; receives
+-- wait or get nothing.
+-- KEYS  the queue
+-- ARGV  1 to pause it, 0 to go on
+-- Reply 1 when that changed something
+-- Fails QueueDoesNotExist
+register('quest_pause', {'allow-oom'}, {whole(0, 1)}, function(keys, args)
+  local queue, paused = keys[1], args[1] == 1
+  local q = open(queue)
+  reach(queue)
+
+  if q.paused == paused then return 0 end
+  q.paused = paused
+  renew(q) -- so that no other call has to look
+  if paused then
+    redis.call('HSET', queue, 'paused', 1)
+  else
+    redis.call('HDEL', queue, 'paused')
+    wake_all(q)
+  end
+  return 1
 end)
 
 -- Drops every message and what is known of them; the queue, its transfers and who waits for it stay.
