@@ -54,6 +54,8 @@ class MoveClock(BaseModel):
 async def answer(questd: Questd, request: Request) -> Answer:
     """Return the answer to a request, whatever is wrong with it."""
     if request.target != "/":
+        if not request.target.isascii():  # RFC 9112: a target has no other characters
+            return refusal(errors.SerializationException())
         path = request.target.partition("?")[0]
         if path.startswith("/health/"):
             return await health(questd, path)
@@ -64,11 +66,11 @@ async def answer(questd: Questd, request: Request) -> Answer:
     request.namespace = namespaces.of_request(questd.home, request.headers, request.target)
     if request.method not in {"GET", "POST"}:
         return _no_operation()
-    answer_in = _aws_json if request.method == "POST" and _speaks_json(request) else _aws_query
+    speak = _aws_json if request.method == "POST" and _speaks_json(request) else _aws_query
     capacity = questd.capacity
     capacity.requests += 1
     try:
-        return await answer_in(questd, request)
+        return await speak(questd, request)
     finally:
         capacity.requests -= 1
 

@@ -77,7 +77,10 @@ local function prefix(q, t, group, max, work)
         count, first_ms = parts_of_delivery(delivery)
         if is_hidden(queue, sequence, t) or is_delayed(q, sequence, t) then return taken end
       end
-      if sent_ms_of(record) + q.retention_ms <= t then
+      if not record then -- its head did not say the group that it was in
+        redis.call('LREM', list_of(q, group), 1, sequence)
+        work.done = work.done + 1
+      elseif sent_ms_of(record) + q.retention_ms <= t then
         remove(q, t, {sequence})
         work.done = work.done + 10
       elseif is_exhausted(q, count) and dead_letter(q, t, sequence, record, delivery) then

@@ -4,6 +4,16 @@
 local TWELVE_HOURS_MS = 43200000
 local PROMOTE_LIMIT = 100 -- what one receive does of the background task's work
 
+-- Fails unless messages can be stored: see quest_send for `entries`.
+local function check_messages(q, entries, first)
+  for i = first, #entries, ENTRY do
+    local delay_ms = entries[i + 1]
+    if #entries[i] ~= 16 then fail('ERR quest_send: a MessageId is 16 bytes') end
+    if delay_ms ~= '' and not MS.read(delay_ms) then fail('ERR quest_send: a delay must be ' .. MS.what) end
+    if q.fifo and (entries[i + 4] == '' or entries[i + 5] == '') then fail('ERR quest_send: no group, or no digest') end
+  end
+end
+
 -- quest_send: put messages into a queue.
 -- KEYS  the queue
 -- ARGV  version, then of each message: MessageId (16 bytes), delay in ms ('' for the queue's; a FIFO queue has no other),
@@ -11,10 +21,11 @@ local PROMOTE_LIMIT = 100 -- what one receive does of the background task's work
 --       limit, how many messages the queue may have
 -- Reply sequence of the last one; FIFO: sequence and MessageId of each, of the original for a repeated one; or 'facts'
 -- Fails QueueDoesNotExist, QueueFull most: nothing was stored
-register('quest_send', {}, function(keys, args)
-  local queue, version, most = keys[1], args[1], (#args - 1) % ENTRY == 1 and table.remove(args)
+register('quest_send', {}, {TEXT, each = {TEXT, TEXT, TEXT, TEXT, TEXT, TEXT}, last = NUMBER}, function(keys, args)
+  local queue, version, most = keys[1], args[1], #args % ENTRY == 2 and table.remove(args)
   local q = open(queue)
   if q.version ~= version then return facts(queue) end
+  check_messages(q, args, 2)
   reach(queue)
   if q.fifo then return fifo_send(q, now(), args, 2, most) end
   return {standard_send(q, now(), args, 2, most)}
@@ -34,6 +45,9 @@ local function room_for(q, t, max, limit)
   return math.min(max, limit - redis.call('ZCOUNT', q.inflight, string.format('(%d', t), '+inf'))
 end
 
+local MOST = 1000 -- messages that one call hands out
+local RECEIVE = {TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT}
+
 -- quest_receive: hand out visible messages.
 -- KEYS  the queue
 -- ARGV  version, how many at most, visibility timeout in ms ('' for the queue's), the server time after which nobody
@@ -43,15 +57,20 @@ end
 -- Reply server time, 1 when there is more to look at (2: those that got nothing and do not wait are to be told that too
 --       many are in flight), then handle, record, receive count, first ms of each; or 'facts'
 -- Fails QueueDoesNotExist, TooManyInFlight, AttemptNotRetryable ReceiveRequestAttemptId
-register('quest_receive', {'allow-oom'}, function(keys, args)
-  local queue, version, max, visibility_ms, not_after = keys[1], args[1], tonumber(args[2]), tonumber(args[3]), args[4]
+register('quest_receive', {'allow-oom'}, RECEIVE, function(keys, args)
+  local queue, version, max, visibility_ms, not_after = keys[1], args[1], tonumber(args[2]), tonumber(args[3]), tonumber(args[4])
   local limit, attempt = tonumber(args[5]), args[6]
   local process, wait_ms, others_ms, receives = args[7], tonumber(args[8]), tonumber(args[9]), tonumber(args[10])
+  if not (max and max >= 1 and max <= MOST and max % 1 == 0 and limit and receives and (not_after or args[4] == '')
+    and (visibility_ms and visibility_ms >= 0 and visibility_ms <= LATEST_MS or args[3] == '')
+    and wait_ms and wait_ms <= LATEST_MS and others_ms and others_ms <= LATEST_MS) then
+    fail('ERR quest_receive: the numbers make no sense')
+  end
   local q = open(queue)
   if q.version ~= version then return facts(queue) end
   local server_ms = server_time()
   local t = at(server_ms)
-  if not_after ~= '' and server_ms > tonumber(not_after) then return {server_ms, 1} end
+  if not_after and server_ms > not_after then return {server_ms, 1} end
   reach(queue)
 
   visibility_ms = visibility_ms or q.visibility_ms
@@ -84,7 +103,7 @@ end)
 -- KEYS  the queue
 -- Reply 1
 -- Fails QueueDoesNotExist
-register('quest_pass', {'allow-oom'}, function(keys)
+register('quest_pass', {'allow-oom'}, {}, function(keys)
   local queue = keys[1]
   local q = open(queue)
   reach(queue)
@@ -107,7 +126,7 @@ end
 -- ARGV  version, handles
 -- Reply for each handle 'OK', also when its message was gone already, or the name of an error; or 'facts'
 -- Fails QueueDoesNotExist
-register('quest_delete', {'allow-oom'}, function(keys, args)
+register('quest_delete', {'allow-oom'}, {TEXT, each = {TEXT}}, function(keys, args)
   local queue, version, handles = keys[1], args[1], {unpack(args, 2)}
   local q = open(queue)
   if q.version ~= version then return facts(queue) end
@@ -159,7 +178,7 @@ end
 -- ARGV  version, then handle and timeout in ms of each
 -- Reply for each handle 'OK' or the name of an error; or 'facts'
 -- Fails QueueDoesNotExist
-register('quest_change_visibility', {'allow-oom'}, function(keys, args)
+register('quest_change_visibility', {'allow-oom'}, {TEXT, each = {TEXT, MS}}, function(keys, args)
   local queue, version = keys[1], args[1]
   local q = open(queue)
   if q.version ~= version then return facts(queue) end
@@ -169,7 +188,7 @@ register('quest_change_visibility', {'allow-oom'}, function(keys, args)
   reach(queue)
 
   for i, entry in ipairs(spoken_of(q, handles)) do
-    reply[i] = change_visibility(q, t, entry, tonumber(args[2 * i + 1]))
+    reply[i] = change_visibility(q, t, entry, args[2 * i + 1])
   end
   return reply
 end)
@@ -179,7 +198,7 @@ end)
 -- ARGV  handles
 -- Reply how many were given back
 -- Fails QueueDoesNotExist
-register('quest_give_back', {'allow-oom'}, function(keys, handles)
+register('quest_give_back', {'allow-oom'}, {each = {TEXT}}, function(keys, handles)
   local queue = keys[1]
   local q = open(queue)
   local t = now()
