@@ -304,6 +304,11 @@ class Action(BaseModel):
         """Do it, and return the members of the answer; None for an action without output."""
         raise NotImplementedError
 
+    @classmethod
+    def wrong(cls, error: ValidationError, body: bytes, request: Request) -> "Action":  # noqa: ARG003  # a batch looks
+        """Raise what AWS answers to wrong members, or return what can be done all the same."""
+        raise mistake(error) from error
+
 
 class QueueAction(Action):
     """An action on one queue."""
@@ -316,4 +321,4 @@ def validated(action: type[Action], body: bytes, request: Request) -> Action:
     try:
         return action.model_validate_json(body, context=request.namespace)
     except ValidationError as error:
-        raise mistake(error) from error
+        return action.wrong(error, body, request)

@@ -78,7 +78,7 @@ def check_characters(text: str) -> str:
 
 def is_text(utf8: bytes) -> bool:
     """Say whether what is UTF-8 has only characters that AWS takes."""
-    if len(utf8.translate(None, CONTROLS)) != len(utf8):
+    if utf8.translate(None, CONTROLS) != utf8:  # where nothing is taken out, it is the same object
         return False
     return utf8.isascii() or not any(each in utf8 for each in NONCHARACTERS)
 

@@ -64,6 +64,11 @@ class ReceiveMessage(QueueAction):
     ReceiveRequestAttemptId: AttemptId | None = None
 
     @cached_property
+    def named(self) -> frozenset[str]:
+        """The system attributes asked for, each once."""
+        return frozenset([*(self.AttributeNames or ()), *(self.MessageSystemAttributeNames or ())])
+
+    @cached_property
     def wanted(self) -> frozenset[str]:
         """The user attributes asked for, each once."""
         return frozenset(self.MessageAttributeNames or ())
@@ -137,7 +142,7 @@ class ReceiveMessage(QueueAction):
             "MD5OfBody": md5_of(body),
             "Body": text,
         }
-        names = {*(self.AttributeNames or ()), *(self.MessageSystemAttributeNames or ())}
+        names = self.named
         if names:
             attributes = _system_attributes(questd, head, int.from_bytes(sent_ms), count, first_ms)
             if "MessageDeduplicationId" in head:
