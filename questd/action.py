@@ -4,7 +4,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Annotated, Any, NamedTuple, Protocol
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo
@@ -15,7 +15,7 @@ from questd.longpoll import LongPolls
 from questd.mistakes import mistake
 from questd.namespaces import NOWHERE, Namespace
 from questd.settings import Settings
-from questd.together import Together, can_join
+from questd.together import KINDS, Together
 
 QUEUE_NAME = re.compile(r"(?=.{1,80}\Z)[A-Za-z0-9_-]+(\.fifo)?", re.ASCII)
 """What a queue may be called. It also keeps a name from leaving its hash tag."""
@@ -215,7 +215,7 @@ class Questd:
                     raise
                 continue
             try:
-                call = self.together.call if can_join(function, grouped=facts.grouped) else self.library.call
+                call = partial(self.together.call, grouped=facts.grouped) if function in KINDS else self.library.call
                 reply: list[Any] = await call(function, key_of(queue), *given, repeat=repeat, abandoned=abandoned)
             except errors.QueueDoesNotExist:
                 self.facts.pop(queue, None)
