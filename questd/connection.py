@@ -33,7 +33,7 @@ CHUNK_FACTOR = 6
 """Bytes that one of the body may take on the wire: a chunk of one byte takes six."""
 
 SLICE = 4096
-"""Bytes parsed at once: a packet may hold thousands of requests."""
+"""Bytes parsed at once, but for a body: a packet may hold thousands of requests."""
 
 PIPELINED = 8
 """Requests of one connection that wait for their turn; beyond them nothing more is parsed."""
@@ -259,12 +259,17 @@ class Connection(asyncio.Protocol):
         view = memoryview(data)
         parsed = 0
         while parsed < len(data) and len(self._turns) < PIPELINED and not self._over:
-            self._parse(view[parsed : parsed + SLICE])
-            parsed += SLICE
+            most = max(SLICE, self._lacking())
+            self._parse(view[parsed : parsed + most])
+            parsed += most
         rest = b"" if self._over else data[parsed:]
         if bool(rest) != bool(self._unparsed):
             (self._transport.pause_reading if rest else self._transport.resume_reading)()
         self._unparsed = rest
+
+    def _lacking(self) -> int:
+        """Return how many bytes the body that has begun still lacks: no request is among them."""
+        return int(self._headers.get("content-length", 0)) - self._size if self._begun and self._headed else 0
 
     def _parse(self, piece: bytes | memoryview) -> None:
         begun = self._begun
