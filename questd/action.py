@@ -4,7 +4,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, lru_cache
 from typing import Annotated, Any, NamedTuple, Protocol
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo
@@ -215,8 +215,13 @@ class Questd:
                     raise
                 continue
             try:
-                call = partial(self.together.call, grouped=facts.grouped) if function in KINDS else self.library.call
-                reply: list[Any] = await call(function, key_of(queue), *given, repeat=repeat, abandoned=abandoned)
+                key = key_of(queue)
+                if function in KINDS:
+                    reply = await self.together.call(
+                        function, key, *given, grouped=facts.grouped, repeat=repeat, abandoned=abandoned
+                    )
+                else:
+                    reply = await self.library.call(function, key, *given, repeat=repeat, abandoned=abandoned)
             except errors.QueueDoesNotExist:
                 self.facts.pop(queue, None)
                 raise

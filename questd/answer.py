@@ -4,7 +4,7 @@ Which protocol a request speaks is decided here, and every failure becomes an an
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -51,20 +51,18 @@ class MoveClock(BaseModel):
     advance: float = Field(0, ge=0, le=1e9, allow_inf_nan=False)
 
 
-async def answer(questd: Questd, request: Request) -> Answer:
-    """Return the answer to a request, whatever is wrong with it."""
+def answer(questd: Questd, request: Request) -> Awaitable[Answer]:
+    """Return the answer to a request, whatever is wrong with it; a coroutine around the protocol's would only cost."""
     if request.target != "/":
         path = request.target.partition("?")[0]
         if path.startswith("/health/"):
-            return await _health(questd, path)
+            return _health(questd, path)
         if path == "/_questd/clock" and questd.settings.test_mode:
-            return await _clock(questd, request)
+            return _clock(questd, request)
     request.namespace = namespaces.of_request(questd.home, request.headers, request.target)
-    if request.method not in {"GET", "POST"}:
-        return _no_operation()
     if request.method == "POST" and _speaks_json(request):
-        return await _aws_json(questd, request)
-    return await _aws_query(questd, request)
+        return _aws_json(questd, request)
+    return _aws_query(questd, request)
 
 
 def _speaks_json(request: Request) -> bool:
@@ -94,6 +92,8 @@ def _json_error(error: errors.SQSError, headers: dict[str, str]) -> Answer:
 
 
 async def _aws_query(questd: Questd, request: Request) -> Answer:
+    if request.method not in {"GET", "POST"}:
+        return _no_operation()
     request_id = new_request_id()
     headers = {"x-amzn-RequestId": request_id}
     try:

@@ -64,11 +64,6 @@ class ReceiveMessage(QueueAction):
     ReceiveRequestAttemptId: AttemptId | None = None
 
     @cached_property
-    def named(self) -> frozenset[str]:
-        """The system attributes asked for, each once."""
-        return frozenset([*(self.AttributeNames or ()), *(self.MessageSystemAttributeNames or ())])
-
-    @cached_property
     def wanted(self) -> frozenset[str]:
         """The user attributes asked for, each once."""
         return frozenset(self.MessageAttributeNames or ())
@@ -79,7 +74,8 @@ class ReceiveMessage(QueueAction):
         if len(reply) <= FIRST:
             return {}
         request.undo = lambda: self._give_back(questd, reply)
-        return {"Messages": [self._message(questd, *reply[i : i + 4]) for i in range(FIRST, len(reply), 4)]}
+        names = {*(self.AttributeNames or ()), *(self.MessageSystemAttributeNames or ())}
+        return {"Messages": [self._message(questd, names, reply[i : i + 4]) for i in range(FIRST, len(reply), 4)]}
 
     async def _received(self, questd: Questd) -> list[Any]:
         """Return the reply of quest_receive, waited for as long as the request says, else as the queue says by now."""
@@ -132,7 +128,9 @@ class ReceiveMessage(QueueAction):
         if len(reply) > FIRST and reply[0] != b"facts":
             questd.library.send("quest_give_back", key_of(self.QueueUrl), *reply[FIRST::4])
 
-    def _message(self, questd: Questd, handle: bytes, record: bytes, count: int, first_ms: int) -> dict[str, Any]:
+    def _message(self, questd: Questd, names: set[str], received: list[Any]) -> dict[str, Any]:
+        """Return a message as AWS shows it, with the system attributes of these names."""
+        handle, record, count, first_ms = received
         sent_ms, message_id, length = RECORD.unpack_from(record)
         head = msgpack.unpackb(record[RECORD.size : RECORD.size + length]) if length else {}
         body, text = _readable(record[RECORD.size + length :])
@@ -142,7 +140,6 @@ class ReceiveMessage(QueueAction):
             "MD5OfBody": md5_of(body),
             "Body": text,
         }
-        names = self.named
         if names:
             attributes = _system_attributes(questd, head, int.from_bytes(sent_ms), count, first_ms)
             if "MessageDeduplicationId" in head:

@@ -5,7 +5,7 @@ ten calls. It knows how the calls of a function become one, and how its reply is
 """
 
 import asyncio
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -177,7 +177,7 @@ class Together:
         self._called = False
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def call(
+    def call(
         self,
         function: str,
         key: str,
@@ -185,8 +185,11 @@ class Together:
         grouped: bool,
         repeat: bool = False,
         abandoned: Callable[[Any], None] | None = None,
-    ) -> Any:  # noqa: ANN401  # as `Library.call`
-        """Call one of KINDS as `Library.call` does, together with others; `grouped`: its messages have groups."""
+    ) -> Awaitable[list[Any]]:
+        """Call one of KINDS as `Library.call` does, together with others; `grouped`: its messages have groups.
+
+        Not a coroutine: each one on the way of a reply costs a request a hundredth.
+        """
         kind = (KINDS_WITH_GROUPS if grouped else KINDS)[function]
         future: asyncio.Future[list[Any]] = self._loop.create_future()
         mark = (function, key, kind.mark(call))
@@ -202,7 +205,7 @@ class Together:
         if group.weight >= HEAVIEST:
             del self._open[mark]
             self._begin(group)
-        return await awaited(future, abandoned)
+        return awaited(future, abandoned) if abandoned else future
 
     def _begin_all(self) -> None:
         self._called = False
