@@ -3,7 +3,7 @@
 # in the Redis of QUESTD_REDIS_URL, else in /data:
 #
 #   docker build -t questd .
-#   docker run -p 127.0.0.1:9324:9324 -e QUESTD_ANONYMOUS=true -v questd:/data --read-only --tmpfs /tmp questd
+#   docker run -p 127.0.0.1:9324-9325:9324-9325 -e QUESTD_ANONYMOUS=true -v questd:/data --read-only --tmpfs /tmp questd
 
 FROM python:3.13-slim AS build
 WORKDIR /build
@@ -23,7 +23,7 @@ ENV PATH=/opt/questd/bin:$PATH \
     QUESTD_DATA_DIR=/data
 USER 10001:10001
 VOLUME /data
-EXPOSE 9324
+EXPOSE 9324 9325
 # Without a proxy, which the environment may name: questd is in this very container.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["python", "-c", "\
 import os, urllib.request as r; r.build_opener(r.ProxyHandler({})).open(\

@@ -9,13 +9,12 @@ import logging
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from importlib import metadata
 from typing import Any, NoReturn
 
 from pydantic.fields import FieldInfo
 from redis.exceptions import RedisError
 
-from questd import grants, library, settings, workers
+from questd import __version__, grants, library, settings, workers
 from questd.embedded import StartFailed
 from questd.pipeline import RedisUnavailable
 from questd.settings import BadSetting, Settings, hidden
@@ -109,7 +108,7 @@ def _on_redis(read: Settings, act: Callable[[str], Coroutine[Any, Any, None]], d
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser("questd", description="A message-queue server that speaks the Amazon SQS protocol on Redis.")
-    parser.add_argument("--version", action="version", version=f"questd {_version()}")
+    parser.add_argument("--version", action="version", version=f"questd {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _command(commands, _serve, SERVE, Settings.model_fields)
     load = _command(commands, _load, LOAD, ("config", "redis_url", "test_mode"))
@@ -149,13 +148,6 @@ def _add_flag(parser: argparse.ArgumentParser, name: str, field: FieldInfo) -> N
     else:
         metavar = name.rpartition("_")[2].upper()
         parser.add_argument(settings.flag(name), metavar=metavar, help=text, default=argparse.SUPPRESS)
-
-
-def _version() -> str:
-    try:
-        return metadata.version("questd")
-    except metadata.PackageNotFoundError:
-        return "(not installed)"
 
 
 if __name__ == "__main__":

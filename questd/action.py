@@ -29,8 +29,14 @@ ARN_PARTS = 6
 DECIMAL = re.compile(r"[+-]?[0-9]{1,18}")
 """A whole number as text."""
 
+PATH_SLASHES = 4
+"""/queue/region/account/name: LocalStack's form of a queue's URL that says its region."""
+
 HOST = re.compile(r"[A-Za-z0-9_.:\[\]-]+")
 """A host with or without a port, as it may stand in a URL."""
+
+PEEK = "/_aws/sqs/messages"
+"""The path at which a ReceiveMessage only looks (localstack.py); region, account and name of a queue may follow."""
 
 URLS_LIMIT = 4096
 """Queue URLs whose queues a process knows: most requests come with the same few."""
@@ -86,8 +92,17 @@ class Request:
     @property
     def queue(self) -> str:
         """The queue that the path names, `/<account>/<queue>`; '' for any other path."""
-        parts = self.target.partition("?")[0].strip("/").split("/")
+        path = self.target.partition("?")[0]
+        if self.peeks:
+            path = path.replace(PEEK, "/queue", 1)
+            return path if path.count("/") == PATH_SLASHES else ""
+        parts = path.strip("/").split("/")
         return "/".join(parts) if len(parts) > 1 else ""
+
+    @property
+    def peeks(self) -> bool:
+        """Whether it is to look at messages only."""
+        return self.target.startswith(PEEK)
 
     @property
     def sender(self) -> str:
@@ -267,7 +282,11 @@ def _queue_at(url: str, namespace: Namespace) -> str:
     path, _, name = url.rpartition("/")
     if not QUEUE_NAME.fullmatch(name):
         raise errors.QueueDoesNotExist
-    return namespace.of_account(path.rpartition("/")[2]).name(name)
+    path, _, account = path.rpartition("/")
+    path, _, region = path.rpartition("/")
+    if path.rpartition("/")[2] == "queue":  # http://localhost:4566/queue/us-east-1/000000000000/name, of LocalStack
+        namespace = namespace.of_region(region)
+    return namespace.of_account(account).name(name)
 
 
 def between(low: int, high: int, reason: str) -> AfterValidator:

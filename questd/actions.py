@@ -1,6 +1,7 @@
 """The table of actions: what a client can ask for, by AWS's name."""
 
-from questd.action import Action
+from questd import localstack
+from questd.action import Action, Request
 from questd.batches import ChangeMessageVisibilityBatch, DeleteMessageBatch, SendMessageBatch
 from questd.messages import ChangeMessageVisibility, DeleteMessage, SendMessage
 from questd.permissions import AddPermission, RemovePermission
@@ -50,6 +51,13 @@ ACTIONS: dict[str, type[Action]] = {
         UntagQueue,
     )
 }
+
+
+def named(name: str, request: Request) -> type[Action] | None:
+    """Return the action of a name, where a request asks for it."""
+    table = localstack.ACTIONS if request.target != "/" and request.peeks else ACTIONS
+    return table.get(name)
+
 
 DIFFERENCES = {
     "AddPermission": "enforced with access keys only",

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import to_json
 
-from questd import aws_json, aws_query, errors, namespaces
+from questd import __version__, aws_json, aws_query, errors, namespaces
 from questd.action import Questd, Request
 from questd.identifiers import new_request_id
 from questd.settings import Settings
@@ -56,7 +56,9 @@ def answer(questd: Questd, request: Request) -> Awaitable[Answer]:
     if request.target != "/":
         path = request.target.partition("?")[0]
         if path.startswith("/health/"):
-            return _health(questd, path)
+            return health(questd, path)
+        if path == "/_localstack/health":
+            return _localstack_health(questd)
         if path == "/_questd/clock" and questd.settings.test_mode:
             return _clock(questd, request)
     request.namespace = namespaces.of_request(questd.home, request.headers, request.target)
@@ -131,7 +133,7 @@ def _no_operation() -> Answer:
     return Answer(404, aws_query.XML, b"<UnknownOperationException/>")
 
 
-async def _health(questd: Questd, path: str) -> Answer:
+async def health(questd: Questd, path: str) -> Answer:
     """Return whether this process runs (live), and whether it can work: a function of the library answers (ready)."""
     if path == "/health/live":
         return Answer(200, PLAIN, b"live\n")
@@ -142,6 +144,17 @@ async def _health(questd: Questd, path: str) -> Answer:
     except errors.SQSError as error:
         return Answer(503, PLAIN, f"not ready: {error.message}\n".encode())
     return Answer(200, PLAIN, b"ready\n")
+
+
+async def _localstack_health(questd: Questd) -> Answer:
+    """Return what LocalStack says of its health, for scripts that wait for it."""
+    try:
+        await questd.library.check()
+        state, status = "running", 200
+    except errors.SQSError:
+        state, status = "error", 503
+    body = {"services": {"sqs": state}, "edition": "community", "version": __version__}
+    return Answer(status, "application/json", to_json(body))
 
 
 async def _clock(questd: Questd, request: Request) -> Answer:

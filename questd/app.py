@@ -4,6 +4,7 @@ import asyncio
 import logging
 import socket
 import ssl
+from collections.abc import Callable
 
 from aiohttp import web
 
@@ -41,7 +42,6 @@ def application(questd: Questd) -> web.Application:
         return await _write(http, await answer(questd, request))
 
     app = web.Application(client_max_size=limit)
-    app[DRAINING] = asyncio.Event()
     app.router.add_route("*", "/{path:.*}", respond)
     return app
 
@@ -50,7 +50,7 @@ async def _write(http: web.Request, given: Answer) -> web.StreamResponse:
     """Write an answer; one that nobody is there to take is undone. While the server drains, it is the last one."""
     headers = {**given.headers, "Content-Type": given.content_type, "Server": SERVER}
     response = web.Response(status=given.status, body=given.body, headers=headers)
-    if http.app[DRAINING].is_set():
+    if DRAINING in http.app and http.app[DRAINING].is_set():
         response.force_close()
     try:
         if http.transport is None or http.transport.is_closing():
@@ -65,11 +65,15 @@ async def _write(http: web.Request, given: Answer) -> web.StreamResponse:
 
 
 class Application:
-    """The application on a server of its own: what `--front aiohttp` runs in the listener's place."""
+    """An application on a server of its own: `--front aiohttp` runs this one in the listener's place."""
 
-    def __init__(self, questd: Questd, finish_seconds: float) -> None:
+    def __init__(
+        self, questd: Questd, finish_seconds: float, make: Callable[[Questd], web.Application] = application
+    ) -> None:
+        app = make(questd)
+        app[DRAINING] = asyncio.Event()
         self._runner = web.AppRunner(
-            application(questd),
+            app,
             handler_cancellation=True,
             access_log=None,
             auto_decompress=False,

@@ -6,7 +6,7 @@ from pydantic_core import from_json, to_json
 
 from questd import errors
 from questd.action import Action, Request, validated
-from questd.actions import ACTIONS
+from questd.actions import named
 
 CONTENT_TYPE = "application/x-amz-json-1.0"
 TARGET_PREFIX = "AmazonSQS"
@@ -15,7 +15,7 @@ TARGET_PREFIX = "AmazonSQS"
 def action_of(request: Request) -> Action:
     """Return the action that a request asks for, validated. Raises what AWS answers to a wrong one."""
     prefix, _, name = request.headers.get("x-amz-target", "").rpartition(".")
-    action = ACTIONS.get(name)
+    action = named(name, request)
     if action is None or prefix != TARGET_PREFIX:
         raise errors.UnknownOperationException
     body = request.body or b"{}"

@@ -10,9 +10,9 @@ from urllib.parse import parse_qsl
 
 from pydantic_core import to_json
 
-from questd import errors, message_attributes
+from questd import errors, localstack, message_attributes
 from questd.action import Action, Request, validated
-from questd.actions import ACTIONS
+from questd.actions import named
 from questd.batches import BatchAction
 
 XML = "text/xml"
@@ -63,7 +63,7 @@ Tree = dict[str, Any]
 
 def parameters(request: Request) -> dict[str, str]:
     """Return the parameters of a request: of its query string and, in a POST, of its body."""
-    found: dict[str, str] = {}
+    found: dict[str, str] = {"Action": "ReceiveMessage"} if request.peeks else {}
     try:
         texts = [request.target.partition("?")[2]]
         if request.method == "POST":
@@ -78,7 +78,7 @@ def parameters(request: Request) -> dict[str, str]:
 def action_of(request: Request, given: Mapping[str, str]) -> Action:
     """Return the action that a request asks for, validated. Raises what AWS answers to a wrong one."""
     name = given["Action"]
-    action = ACTIONS.get(name)
+    action = named(name, request)
     if action is None or (request.queue and name in NOT_ON_A_QUEUE):
         raise errors.InvalidAction(name)
     tree = _tree(given)
@@ -144,13 +144,14 @@ def _numbered(tree: Tree, element: str, member: str) -> list[Tree]:
 def result_parts(action: Action, result: dict[str, Any] | None, request: Request, request_id: str) -> tuple[str, bytes]:
     """Return the type and the body of a success."""
     name = type(action).__name__
-    if _wants_json(request):
+    if _wants_json(request) and not request.peeks:
         content = {} if result is None else {f"{name}Result": _named(result)}
         body = {f"{name}Response": content | {"ResponseMetadata": {"RequestId": request_id}}}
         return "application/json", to_json(body)
     inner = "" if result is None else _element(f"{name}Result", _children(result, name))
     metadata = _element("ResponseMetadata", _element("RequestId", request_id))
-    return XML, _document(f"{name}Response", inner + metadata)
+    document = _document(f"{name}Response", inner + metadata)
+    return ("application/json", localstack.as_json(document)) if _wants_json(request) else (XML, document)
 
 
 def error_parts(error: errors.SQSError, request: Request, request_id: str) -> tuple[str, bytes]:

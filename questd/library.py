@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 FILES = (
     *("quest", "longpoll", "groups", "fair", "windows", "visibility", "queues", "redrive", "handles"),
-    *("standard", "fifo", "messages", "tasks", "background", "grants", "quest_api"),
+    *("standard", "fifo", "messages", "tasks", "background", "peek", "figures", "grants", "quest_api"),
 )
 """In this order: a later file uses what an earlier one defined."""
 

@@ -1,20 +1,21 @@
-"""The TCP port: where questd may listen, the socket that its workers share, and what it is encrypted with."""
+"""The TCP ports: where questd may listen, the sockets that its processes share, and what they are encrypted with."""
 
 import ipaddress
 import socket
 import ssl
 
 from questd.embedded import StartFailed
-from questd.settings import Settings
+from questd.settings import Settings, flag
 
 BACKLOG = 1024
 """Connections that may wait to be accepted."""
 
 
-def bind(settings: Settings) -> socket.socket:
-    """Return a socket that listens where `settings` say. Raises StartFailed."""
+def bind(settings: Settings, name: str = "port") -> socket.socket:
+    """Return a socket that listens where `settings` say, the port being the setting `name`. Raises StartFailed."""
+    port = getattr(settings, name)
     try:
-        found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(settings.host, port, type=socket.SOCK_STREAM)
     except OSError as error:
         raise StartFailed(f"cannot listen on {settings.host}: {error.strerror}") from None
     # "localhost" is 127.0.0.1 here, also where it has an IPv6 address that this machine does not.
@@ -33,10 +34,16 @@ def bind(settings: Settings) -> socket.socket:
         sock.listen(BACKLOG)  # on Linux, only listening claims a port that was bound with SO_REUSEADDR
     except OSError as error:
         sock.close()
-        text = f"cannot listen on {settings.host}, port {settings.port}: {error.strerror}"
-        raise StartFailed(f"{text}. Choose another --port, or stop what uses this one") from None
+        text = f"cannot listen on {settings.host}, port {port}: {error.strerror}"
+        raise StartFailed(f"{text}. Choose another {flag(name)}, or stop what uses this one") from None
     sock.setblocking(False)  # noqa: FBT003  # socket's own
     return sock
+
+
+def address_of(sock: socket.socket) -> str:
+    """Return where a socket listens, as it stands in a URL."""
+    host, port = sock.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def tls(settings: Settings) -> ssl.SSLContext | None:

@@ -74,8 +74,7 @@ class ReceiveMessage(QueueAction):
         if len(reply) <= FIRST:
             return {}
         request.undo = lambda: self._give_back(questd, reply)
-        names = {*(self.AttributeNames or ()), *(self.MessageSystemAttributeNames or ())}
-        return {"Messages": [self._message(questd, names, reply[i : i + 4]) for i in range(FIRST, len(reply), 4)]}
+        return {"Messages": [self.shown(questd, *reply[i : i + 4]) for i in range(FIRST, len(reply), 4)]}
 
     async def _received(self, questd: Questd) -> list[Any]:
         """Return the reply of quest_receive, waited for as long as the request says, else as the queue says by now."""
@@ -128,9 +127,8 @@ class ReceiveMessage(QueueAction):
         if len(reply) > FIRST and reply[0] != b"facts":
             questd.library.send("quest_give_back", key_of(self.QueueUrl), *reply[FIRST::4])
 
-    def _message(self, questd: Questd, names: set[str], received: list[Any]) -> dict[str, Any]:
-        """Return a message as AWS shows it, with the system attributes of these names."""
-        handle, record, count, first_ms = received
+    def shown(self, questd: Questd, handle: bytes, record: bytes, count: int, first_ms: int) -> dict[str, Any]:
+        """Return a message as AWS shows it, with the attributes asked for; its sequence is the handle's second part."""
         sent_ms, message_id, length = RECORD.unpack_from(record)
         head = msgpack.unpackb(record[RECORD.size : RECORD.size + length]) if length else {}
         body, text = _readable(record[RECORD.size + length :])
@@ -140,7 +138,8 @@ class ReceiveMessage(QueueAction):
             "MD5OfBody": md5_of(body),
             "Body": text,
         }
-        if names:
+        if self.AttributeNames or self.MessageSystemAttributeNames:
+            names = {*(self.AttributeNames or ()), *(self.MessageSystemAttributeNames or ())}
             attributes = _system_attributes(questd, head, int.from_bytes(sent_ms), count, first_ms)
             if "MessageDeduplicationId" in head:
                 attributes["SequenceNumber"] = sequence_number(int(handle.split(b"-")[1]))

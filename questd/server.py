@@ -5,9 +5,10 @@ import contextlib
 import secrets
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
+from functools import partial
 from typing import Any
 
-from questd import topology
+from questd import console, topology
 from questd.access import Access, keys_of
 from questd.action import Questd
 from questd.app import Application
@@ -22,8 +23,12 @@ from questd.settings import Settings
 FINISH_SECONDS = 3.0
 """How long requests in flight may take to finish when the process ends."""
 
-FRONTS: dict[str, type[Listener | Application]] = {"listener": Listener, "aiohttp": Application}
-"""What serves HTTP, by the setting `front`."""
+FRONTS: dict[str, Callable[[Questd, float], Listener | Application]] = {
+    "listener": Listener,
+    "aiohttp": Application,
+    "console": partial(Application, make=console.application),
+}
+"""What serves HTTP, by the setting `front`, which the console's process has as "console"."""
 
 
 @contextlib.asynccontextmanager

@@ -78,6 +78,11 @@ class Settings(BaseSettings):
     )
     host: str = Field("127.0.0.1", min_length=1, description="address to listen on")
     port: int = Field(9324, ge=0, le=65535, description="TCP port to listen on; 0 takes any free one")
+    console_port: Annotated[int, Field(ge=0, le=65535)] | Literal["off"] = Field(
+        9325,
+        examples=["9325", "0", "off"],
+        description='TCP port of the console, /metrics and /health, on --host too; 0 takes any free one, "off" none',
+    )
     redis_url: Annotated[str, AfterValidator(_redis_url)] | None = Field(
         None,
         repr=False,

@@ -10,11 +10,11 @@ import gc
 import os
 import signal
 import socket
-from dataclasses import dataclass
 
 import uvloop
 
 from questd import server
+from questd.crew import DRAIN
 from questd.settings import Settings
 
 PATIENCE = 4.0
@@ -24,39 +24,7 @@ GARBAGE = 10_000
 """Objects more than before that make Python look for cycles. By its own 700 it looks at batches that are still being
 done, for 3 % of their instructions."""
 
-DRAIN = signal.SIGUSR2
 STOPPING = (signal.SIGTERM, signal.SIGINT)
-
-
-@dataclass
-class Forked:
-    """A forked process, as its parent sees it, and the pipe on which it reports."""
-
-    pid: int
-    report: int
-    said: bytes = b""
-    status: int | None = None
-
-    def look(self) -> None:
-        """Take in what it has reported, and its exit status once it has ended."""
-        if self.status is not None:
-            return
-        ended, status = os.waitpid(self.pid, os.WNOHANG)
-        with contextlib.suppress(BlockingIOError):
-            self.said += os.read(self.report, 65536)
-        if ended:
-            self.status = os.waitstatus_to_exitcode(status)
-            os.close(self.report)
-
-    @property
-    def lives(self) -> bool:
-        """Whether it had not ended when it was looked at."""
-        return self.status is None
-
-    def send(self, number: signal.Signals) -> None:
-        """Send it a signal, unless it has ended."""
-        if self.lives:
-            os.kill(self.pid, number)
 
 
 def run(settings: Settings, sock: socket.socket, lifeline: int, report: int) -> None:

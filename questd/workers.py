@@ -1,10 +1,11 @@
-"""The supervisor: one bound port, N worker processes that serve it, and the private Redis when there is no other.
+"""The supervisor: two bound ports, the workers and the console that serve them, the private Redis if there is no other.
 
-It owns processes and signals, and has no event loop and no thread, so that it may fork at any time; it must not know
-HTTP or queues. SIGHUP reads the settings again, SIGUSR2 replaces the workers, SIGTERM and SIGINT end questd.
+It owns the sockets and the signals, and has no event loop and no thread, so that it may fork at any time; it must not
+know HTTP or queues. SIGHUP reads the settings again, SIGUSR2 replaces the workers, SIGTERM and SIGINT end questd.
 """
 
 import asyncio
+import contextlib
 import gc
 import logging
 import os
@@ -14,18 +15,18 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import NoReturn
 
 from redis.exceptions import RedisError
 
 from questd import grants, library, promises, worker
 from questd.access import BadKeys, keys_of
+from questd.crew import DRAIN, Crew, Forked
 from questd.embedded import Embedded, Restarts, StartFailed, wait_until_ready
 from questd.pipeline import RedisUnavailable
-from questd.port import bind, tls
+from questd.port import address_of, bind, tls
 from questd.settings import BadSetting, Settings, hidden
-from questd.worker import DRAIN, PATIENCE, STOPPING, Forked
+from questd.worker import PATIENCE, STOPPING
 
 FAILURES = 5
 """So many deaths of a worker in a row, each before it was ready, end a questd that never was ready."""
@@ -33,11 +34,8 @@ FAILURES = 5
 LONGEST_END = 4.8
 """Seconds from the signal to the end of questd."""
 
-LONGEST_DRAIN = 30.0
-"""Seconds that a replaced worker has to answer what it has; a long poll ends at once, so nothing takes that long."""
-
-FIXED = frozenset("config host port redis_url data_dir ephemeral maxmemory anonymous test_mode".split())
-"""Settings that only a restart changes: the port and the Redis are there once."""
+FIXED = frozenset("config host port console_port redis_url data_dir ephemeral maxmemory anonymous test_mode".split())
+"""Settings that only a restart changes: the ports and the Redis are there once."""
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +50,10 @@ def run(settings: Settings, again: Callable[[], Settings]) -> None:
     `again` reads the settings anew, for SIGHUP; it raises BadSetting.
     """
     check(settings)
-    with bind(settings) as sock:
-        supervisor = Supervisor(settings, sock, again)
+    with contextlib.ExitStack() as sockets:
+        sock = sockets.enter_context(bind(settings))
+        console = None if settings.console_port == "off" else sockets.enter_context(bind(settings, "console_port"))
+        supervisor = Supervisor(settings, sock, console, again)
         try:
             supervisor.run()
         except Stopped:
@@ -78,33 +78,25 @@ def explained(error: Exception, url: str) -> str:
     return hidden(f"no Redis at {url}: {str(error).removeprefix('Redis cannot be reached: ')}")
 
 
-@dataclass
-class Worker:
-    """The place of one worker, filled again when its process dies; `next` is to take it over."""
-
-    process: Forked
-    next: Forked | None = None
-    stale: bool = False
-    """Whether it is to be replaced."""
-    restarts: Restarts = field(default_factory=Restarts)
-    failures: int = 0
-
-
 class Supervisor:
     """One run of questd."""
 
-    def __init__(self, settings: Settings, sock: socket.socket, again: Callable[[], Settings]) -> None:
+    def __init__(
+        self, settings: Settings, sock: socket.socket, console: socket.socket | None, again: Callable[[], Settings]
+    ) -> None:
         self._as_read = settings
         self._again = again
         self._settings = settings.model_copy(update={"port": sock.getsockname()[1]})
         self._socket = sock
+        self._console_socket = console
         self._stopping = self._reloading = self._replacing = False
         self._announced = False
         self._embedded: Embedded | None = None
         self._restarts = Restarts()
         self._loader: Forked | None = None
-        self._workers: list[Worker] = []
-        self._drained: list[tuple[float, Forked]] = []  # replaced workers, and when they must have ended
+        self._workers = Crew("worker", lambda: self._fork(self._serve))
+        self._console = Crew("console", lambda: self._fork(self._observe))
+        self._crews = (self._workers, self._console)
         # Nobody writes to the lifeline. Its end, seen by workers and the guard, is the end of this process.
         self._lifeline, self._lifeline_held = os.pipe()
         self._woken, self._wake = os.pipe()
@@ -133,12 +125,9 @@ class Supervisor:
                 self._reload()
             if self._replacing:
                 self._replacing = False
-                for place in self._workers:
-                    place.stale = True
-                    self._dismiss_next(place)
-            for place in self._workers:
-                self._keep(place)
-            self._take_turns()
+                for crew in self._crews:
+                    crew.replace()
+            self._keep_crews()
             self._announce()
             self._pause(self._idle_time())
 
@@ -161,16 +150,16 @@ class Supervisor:
             raise Stopped
 
     def _sleep(self, seconds: float | None) -> None:
-        """Wait for a signal, or for a worker to be ready."""
-        processes = [process for place in self._workers for process in (place.process, place.next) if process]
-        reports = [process.report for process in processes if process.lives and not process.said]
+        """Wait for a signal, or for a process to be ready."""
+        reports = [process.report for process in self._processes() if process.lives and not process.said]
         readable, _, _ = select.select([self._woken, *reports], [], [], seconds)
         if self._woken in readable:
             os.read(self._woken, 4096)
 
     def _idle_time(self) -> float | None:
-        restarts = [self._restarts, *(place.restarts for place in self._workers)]
-        times = [each.due for each in restarts if each.due is not None] + [latest for latest, _ in self._drained]
+        times = [due for crew in self._crews for due in crew.due]
+        if self._restarts.due is not None:
+            times.append(self._restarts.due)
         return max(0.0, min(times) - time.monotonic()) if times else None
 
     def _keep_server(self, embedded: Embedded) -> None:
@@ -191,65 +180,20 @@ class Supervisor:
         self._loader = None
         if loader.status:
             problem = loader.said.decode() or "the library could not be loaded"
-            if not self._workers:
+            if not self._workers.begun:
                 raise StartFailed(problem)
             log.error("%s", problem)
-        elif not self._workers:
+        elif not self._workers.begun:
             gc.collect()
             gc.freeze()  # what is there now stays, and shared: no worker's collector writes to it
-            self._workers = [Worker(self._fork(self._serve)) for _ in range(self._settings.workers)]
+            self._workers.resize(self._settings.workers)
+            self._console.resize(1 if self._console_socket else 0)
 
-    def _keep(self, place: Worker) -> None:
-        process = place.process
-        if process.lives:
-            process.look()
-            if not process.lives:
-                log.error("worker %d ended with status %d, starting another", process.pid, process.status)
-                place.restarts.died()
-                place.failures = 0 if process.said else place.failures + 1
-        if place.failures == FAILURES and not self._announced:
+    def _keep_crews(self) -> None:
+        for crew in self._crews:
+            crew.keep()
+        if self._workers.failures >= FAILURES and not self._announced:
             raise StartFailed(f"a worker ended {FAILURES} times before it was ready")
-        if place.restarts.start():
-            place.process = self._fork(self._serve)
-
-    def _take_turns(self) -> None:
-        """Replace stale workers one by one: the next one is ready before the old one drains."""
-        for latest, process in self._drained:
-            process.look()
-            if time.monotonic() > latest:
-                process.send(signal.SIGKILL)
-        self._drained = [(latest, process) for latest, process in self._drained if process.lives]
-        place = next((place for place in self._workers if place.stale), None)
-        if place is None:
-            return
-        if place.next is None:
-            place.next = self._fork(self._serve)
-            return
-        place.next.look()
-        if place.next.said and place.next.lives:
-            self._drain(place.process)
-            place.process, place.next, place.stale = place.next, None, False
-            self._take_turns()
-        elif not place.next.lives:
-            log.error("worker %d ended before it was ready: the workers stay as they are", place.next.pid)
-            place.next = None
-            for other in self._workers:
-                other.stale = False
-
-    def _dismiss_next(self, place: Worker) -> None:
-        """Let go of a worker that was to take over a place, with settings that are old by now."""
-        if place.next:
-            place.next.look()
-            if place.next.said:
-                self._drain(place.next)
-            else:  # it has no requests, and does not understand yet what draining is
-                place.next.send(signal.SIGKILL)
-                self._drained.append((time.monotonic(), place.next))
-            place.next = None
-
-    def _drain(self, process: Forked) -> None:
-        process.send(DRAIN)
-        self._drained.append((time.monotonic() + LONGEST_DRAIN, process))
 
     def _reload(self) -> None:
         """Read the settings again, and give them to new workers."""
@@ -265,25 +209,22 @@ class Supervisor:
             log.warning("a restart is needed for a new %s", ", ".join(fixed))
         self._settings = read.model_copy(update={name: getattr(self._settings, name) for name in FIXED})
         logging.getLogger().setLevel(read.log_level.upper())
-        while len(self._workers) > read.workers:
-            gone = self._workers.pop()
-            self._dismiss_next(gone)
-            self._drain(gone.process)
-        if self._workers:  # else the loader is not done yet, and they come with these settings
-            more = read.workers - len(self._workers)
-            self._replacing = True
-            self._workers += [Worker(self._fork(self._serve)) for _ in range(more)]
+        if self._workers.begun:  # else the loader is not done yet, and they come with these settings
+            for crew in self._crews:
+                crew.replace()
+            self._workers.resize(read.workers)
         log.info("the settings were read again")
 
     def _announce(self) -> None:
-        if self._announced or not self._workers or not all(place.process.said for place in self._workers):
+        if self._announced or not self._workers.ready:
             return
         self._announced = True
-        host, port = self._socket.getsockname()[:2]
         scheme = "https" if self._settings.tls_cert else "http"
-        where = f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
-        redis = self._embedded or f"Redis at {hidden(str(self._settings.redis_url))}"
-        sys.stdout.write(f"questd ready on {where} · {redis}\n")
+        parts = [f"questd ready on {scheme}://{address_of(self._socket)}"]
+        if self._console_socket:  # it may come a moment later: who connects meanwhile waits for it
+            parts.append(f"console {scheme}://{address_of(self._console_socket)}")
+        parts.append(str(self._embedded or f"Redis at {hidden(str(self._settings.redis_url))}"))
+        sys.stdout.write(" · ".join(parts) + "\n")
         sys.stdout.flush()
 
     def _fork(self, work: Callable[[int], None]) -> Forked:
@@ -336,13 +277,24 @@ class Supervisor:
 
     def _serve(self, report: int) -> None:
         """Serve requests until a signal or the end of the supervisor."""
+        if self._console_socket:
+            self._console_socket.close()
         worker.run(self._settings, self._socket, self._lifeline, report)
+
+    def _observe(self, report: int) -> None:
+        """Serve the console in the same way."""
+        self._socket.close()
+        if self._console_socket:
+            settings = self._settings.model_copy(update={"front": "console"})
+            worker.run(settings, self._console_socket, self._lifeline, report)
 
     def end(self) -> None:
         """End every process: workers first, then the private Redis, all within LONGEST_END seconds."""
         for number in STOPPING:
             signal.signal(number, signal.SIG_IGN)  # a second one changes nothing
         self._socket.close()
+        if self._console_socket:
+            self._console_socket.close()
         begun = time.monotonic()
         if self._loader:
             self._loader.send(signal.SIGKILL)
@@ -356,9 +308,7 @@ class Supervisor:
             self._embedded.stop(begun + LONGEST_END - time.monotonic())
 
     def _processes(self) -> list[Forked]:
-        """Return every process that serves, will serve or has served."""
-        places = [process for place in self._workers for process in (place.process, place.next) if process]
-        return places + [process for _, process in self._drained]
+        return [process for crew in self._crews for process in crew.processes]
 
     def _any_process(self) -> bool:
         for process in self._processes():

@@ -105,7 +105,8 @@ class Sqs:
 @contextlib.asynccontextmanager
 async def serving(redis_url: str, **settings: Any) -> AsyncIterator[Sqs]:
     """Run a questd on that Redis, in this process, and give a client of it."""
-    chosen = Settings.model_validate({"redis_url": redis_url, "test_mode": True} | settings)
+    front = {"front": settings.pop("front", "listener")}  # "console" is nothing that a user may set
+    chosen = Settings.model_validate({"redis_url": redis_url, "test_mode": True} | settings).model_copy(update=front)
     await library.load(redis_url, test_mode=chosen.test_mode)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]

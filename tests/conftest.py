@@ -1,12 +1,19 @@
 """What every test may ask for: an empty Redis, and a questd on it."""
 
+import os
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from questd import library, server
+from questd.action import Questd
+from questd.settings import Settings
 from tests.client import Sqs, serving
 from tests.clusters import ClusterServers, cluster
 from tests.servers import RedisServer, running
+
+# Whoever wants the console says so: tests run beside each other, and beside a questd that somebody uses.
+os.environ["QUESTD_CONSOLE_PORT"] = "off"
 
 
 @pytest.fixture(scope="session")
@@ -43,3 +50,11 @@ async def sqs(redis_server: RedisServer, request: pytest.FixtureRequest) -> Asyn
     """Give a client of a questd on an empty Redis, once on each front."""
     async with serving(redis_server.url, front=request.param) as client:
         yield client
+
+
+@pytest.fixture
+async def questd(redis_server: RedisServer) -> AsyncIterator[Questd]:
+    """Give a questd without a front on an empty Redis: another process than the one of `sqs`."""
+    await library.load(redis_server.url, test_mode=True)
+    async with server.running(Settings(redis_url=redis_server.url, test_mode=True)) as running:
+        yield running

@@ -21,6 +21,7 @@ def _no_variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in [name for name in os.environ if name.startswith("QUESTD_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("QUESTD_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("QUESTD_CONSOLE_PORT", "off")
 
 
 def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -120,6 +121,15 @@ def test_a_taken_port(capsys: pytest.CaptureFixture[str]) -> None:
         line = said(capsys, "serve", "--port", port)
     assert f"port {port}: Address already in use" in line
     assert "--port" in line
+
+
+def test_a_taken_console_port(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """So is the console's; the line names its own setting."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        monkeypatch.setenv("QUESTD_CONSOLE_PORT", port)
+        line = said(capsys, "serve", "--port", "0")
+    assert f"port {port}: Address already in use. Choose another --console-port, or stop" in line
 
 
 def test_a_public_address(capsys: pytest.CaptureFixture[str]) -> None:

@@ -116,10 +116,12 @@ def test_variables_of_the_containers_are_settings(file: str) -> None:
 
 
 def test_compose_stays_on_this_machine() -> None:
-    """Since it serves anyone, docker-compose.yml publishes the port on the loopback address and nowhere else."""
+    """Since it serves anyone, docker-compose.yml publishes its ports on the loopback address and nowhere else."""
     text = (ROOT / "docker-compose.yml").read_text()
     assert 'QUESTD_ANONYMOUS: "true"' in text
-    assert re.findall(r"ports:\n((?: +- .*\n)+)", text) == ['      - "127.0.0.1:9324:9324"\n']
+    assert re.findall(r"ports:\n((?: +- .*\n)+)", text) == [
+        '      - "127.0.0.1:9324:9324"\n      - "127.0.0.1:9325:9325"\n'
+    ]
 
 
 def test_no_file_names_a_registry() -> None:

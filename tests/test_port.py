@@ -1,6 +1,7 @@
 """Where questd may listen, and how it says why it cannot."""
 
 import asyncio
+import contextlib
 import shutil
 import subprocess
 from pathlib import Path
@@ -10,7 +11,7 @@ import boto3
 import pytest
 
 from questd.embedded import StartFailed
-from questd.port import bind, tls
+from questd.port import address_of, bind, tls
 from questd.settings import Settings
 from tests.client import serving
 from tests.servers import RedisServer, free_port
@@ -21,6 +22,14 @@ def test_a_port_is_taken_once() -> None:
     settings = Settings(port=free_port())
     with bind(settings), pytest.raises(StartFailed, match=f"port {settings.port}: Address already in use.*--port"):
         bind(settings)
+
+
+def test_where_a_socket_listens() -> None:
+    """The address is one for a URL, an IPv6 one in brackets."""
+    with bind(Settings(port=0)) as sock:
+        assert address_of(sock) == f"127.0.0.1:{sock.getsockname()[1]}"
+    with contextlib.suppress(StartFailed), bind(Settings(host="::1", port=0)) as sock:
+        assert address_of(sock) == f"[::1]:{sock.getsockname()[1]}"
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])

@@ -45,12 +45,13 @@ class Started(NamedTuple):
 def questd(tmp_path: Path) -> Iterator[Started]:
     """Run `questd serve` with a data directory of its own."""
     port = free_port()
-    command = [sys.executable, "-m", "questd", "serve", "--port", str(port), "--test-mode"]
+    command = [sys.executable, "-m", "questd", "serve", "--port", str(port), "--console-port", "0", "--test-mode"]
     environment = os.environ | {"QUESTD_DATA_DIR": str(tmp_path / "data")}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True)
     assert process.stdout
     found = re.fullmatch(
-        rf"questd ready on http://127.0.0.1:{port} · redis-cli -s (\S+) · .*\n", process.stdout.readline()
+        rf"questd ready on http://127.0.0.1:{port} · console http://127.0.0.1:\d+ · redis-cli -s (\S+) · .*\n",
+        process.stdout.readline(),
     )
     assert found
     yield Started(port, found[1], tmp_path)

@@ -53,6 +53,7 @@ def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
         ("maxmemory", "60%", "--maxmemory should be like 8gb, not '60%'"),
         ("public_url", "ftp://a", "--public-url should be like https://sqs.example.com, not 'ftp://a'"),
         ("log_level", "loud", "--log-level should be 'debug', 'info', 'warning' or 'error', not 'loud'"),
+        ("console_port", "on", "--console-port should be like 9325 or 0 or off, not 'on'"),
         ("config", "/nowhere", "--config should be a file that exists, not '/nowhere'"),
     ],
 )

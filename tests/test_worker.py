@@ -70,6 +70,19 @@ async def test_workers_are_replaced_under_load(front: str) -> None:
         assert "ended with status" not in questd.errors.read_text()
 
 
+def test_the_console_is_replaced() -> None:
+    """SIGUSR2 replaces the console too: its port answers all the time."""
+    with serving("--ephemeral", "--console-port", "0") as questd:
+        until(lambda: questd.lives(questd.console))
+        [old] = questd.pids("observe")
+        questd.process.send_signal(signal.SIGUSR2)
+        while alive(old):
+            assert questd.lives(questd.console)
+        assert sum(map(alive, questd.pids("observe"))) == 1
+        assert questd.lives(questd.console)
+        assert "ended with status" not in questd.errors.read_text()
+
+
 def test_settings_are_read_again(tmp_path: Path) -> None:
     """SIGHUP gives the settings of the file to new workers; a wrong file changes nothing, some need a restart."""
     config = tmp_path / "questd.toml"
@@ -139,7 +152,7 @@ def test_a_worker_that_does_not_start_replaces_nobody(tmp_path: Path) -> None:
         old = questd.pids("serve")
         (tmp_path / "broken").touch()
         questd.process.send_signal(signal.SIGUSR2)
-        until(lambda: "the workers stay as they are" in questd.errors.read_text())
+        until(lambda: "before it was ready: no worker is replaced" in questd.errors.read_text())
         assert all(map(alive, old))
         (tmp_path / "broken").unlink()
         os.kill(old[0], signal.SIGKILL)

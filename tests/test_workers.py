@@ -56,6 +56,11 @@ class Questd:
         return self.line.split()[3]
 
     @property
+    def console(self) -> str:
+        """Where its console listens."""
+        return self.line.partition(" · console ")[2].split()[0]
+
+    @property
     def socket_path(self) -> str:
         """The socket of its private Redis."""
         return self.line.partition("redis-cli -s ")[2].split()[0]
@@ -70,12 +75,12 @@ class Questd:
             return int(client.info("server")["process_id"])
 
     def pids(self, what: str) -> list[int]:
-        """Return the process ids that its log names for `serve`, `load` or `guard`, oldest first."""
+        """Return the process ids that its log names for `serve`, `observe` (the console), `load` or `guard`, oldest first."""
         return [int(pid) for pid in re.findall(rf"process (\d+) started: {what}", self.errors.read_text())]
 
-    def lives(self) -> bool:
-        """Tell whether it answers over HTTP."""
-        with suppress(OSError), urllib.request.urlopen(f"{self.address}/health/live", timeout=2) as answer:
+    def lives(self, address: str = "") -> bool:
+        """Tell whether it answers over HTTP, at one of its addresses."""
+        with suppress(OSError), urllib.request.urlopen(f"{address or self.address}/health/live", timeout=2) as answer:
             return bool(answer.status == 200)
         return False
 
@@ -100,7 +105,11 @@ def starting(
             process.wait()
             if process.stdout:
                 process.stdout.close()
-            until(lambda: not any(alive(pid) for what in ("serve", "load", "guard") for pid in questd.pids(what)))
+            until(
+                lambda: (
+                    not any(alive(pid) for what in ("serve", "observe", "load", "guard") for pid in questd.pids(what))
+                )
+            )
 
 
 @contextmanager
@@ -260,6 +269,35 @@ def test_another_redis() -> None:
             assert questd.line.endswith(f" · Redis at redis://***@127.0.0.1:{server.port}\n")
             assert questd.pids("guard") == []
             assert "secret" not in questd.errors.read_text()
+
+
+def test_the_console_lives(tmp_path: Path) -> None:
+    """The console has a port and a process of its own, which comes back when it dies and ends with questd."""
+    with serving("--data-dir", str(tmp_path), "--console-port", "0") as questd:
+        assert re.match(r"questd ready on \S+ · console http://127\.0\.0\.1:\d+ · redis-cli -s ", questd.line)
+        until(lambda: questd.lives(questd.console))
+        [first] = questd.pids("observe")
+        os.kill(first, signal.SIGKILL)
+        until(lambda: len(questd.pids("observe")) == 2 and questd.lives(questd.console))
+        assert f"console {first} ended with status -9, starting another" in questd.errors.read_text()
+        pids = [*everything(questd), questd.pids("observe")[1]]
+        questd.process.terminate()
+        assert questd.process.wait(6) == 0
+        assert not any(map(alive, pids))
+
+
+def test_a_console_that_never_works() -> None:
+    """A console that cannot start is told about, and hurts nobody: the workers go on."""
+    program = (
+        "import sys; from questd import __main__, server\n"
+        "def broken(*_, **__): raise SystemExit(9)\n"
+        "server.FRONTS['console'] = broken; sys.exit(__main__.main())"
+    )
+    with serving("--ephemeral", "--console-port", "0", command=("-c", program)) as questd:
+        until(lambda: len(questd.pids("observe")) > 2)
+        assert re.search(r"console \d+ ended with status 1, starting another", questd.errors.read_text())
+        assert questd.lives()
+        assert len(questd.pids("serve")) == 1
 
 
 def test_a_worker_for_every_core() -> None:

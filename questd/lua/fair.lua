@@ -47,7 +47,8 @@ local function enlist(q, sequences, group_ids, push)
 end
 
 -- The groups whose messages come next, '' for those without one: the quiet ones in the order of their first messages, then
--- the noisy ones, those with the fewest messages in flight first. Empty when nothing is visible.
+-- the noisy ones, those with the fewest messages in flight first. Empty when nothing is visible. Returns how many are
+-- noisy, too.
 local function next_groups(q)
   local queue, quiet, noisy = q.key, {}, {}
   local found = redis.call('ZRANGE', queue .. ':groups', 0, CANDIDATES - 1, 'WITHSCORES')
@@ -73,7 +74,7 @@ local function next_groups(q)
   if ungrouped then quiet[#quiet + 1] = '' end
   table.sort(noisy, function(a, b) return a[1] < b[1] or a[1] == b[1] and a[2] < b[2] end)
   for _, group in ipairs(noisy) do quiet[#quiet + 1] = group[3] end
-  return quiet
+  return quiet, #noisy
 end
 
 -- Hides messages of groups, so many more of each in flight: `hidden` is ms and sequence in turn.

@@ -10,9 +10,9 @@ local function wait(q, process, wait_ms)
   redis.call('HSET', q.key, 'waits', 1)
 end
 
--- Wakes one process, if any waits. Nobody listening any more: the next one.
+-- Wakes one process, if any waits: there is something for it. Nobody listening any more: the next one.
 local function wake(q)
-  while q.waits do
+  while q.waits and not q.paused do
     local process, until_ms = unpack(redis.call('ZPOPMIN', q.key .. ':waiting'))
     if not process then
       q.waits = false

@@ -84,9 +84,9 @@ register('quest_receive', {'allow-oom'}, function(keys, args)
   reach(queue)
 
   visibility_ms = visibility_ms or q.visibility_ms
-  attempt = q.fifo and attempt ~= '' and attempt
+  attempt = q.fifo and attempt ~= '' and not q.paused and attempt
   local given, more, room, shares = attempt and receive_again(q, t, attempt, visibility_ms) or {}, false, max, nil
-  if #given == 0 then
+  if #given == 0 and not q.paused then
     room = room_for(q, t, max, limit)
     if room > 0 then
       given, more, shares = receive(q, t, room, visibility_ms, receives, max / receives)

@@ -8,10 +8,11 @@
 --                           created, modified (ms); version (incarnation and µs of the last change of these);
 --                           incarnation, secret (what receipt handles are made of); sequence (of the last message);
 --                           oldest (lowest sequence that may live); alarm (ms); transfer (number of the last move);
---                           purged_ms, purges (how many); redrive_stopped (the target was gone); scope (of a FIFO queue's
---                           deduplication, as it was created); turn (of the last group); fair (it has groups);
---                           waits (`waiting` may have somebody); busy_since (ms); target_unmade (a list's
---                           dead-letter queue, in another slot); layout
+--                           purged_ms, purges (how many); redrive_stopped (the target was gone); dead_lettered (how
+--                           many went there); paused (1: it hands nothing out); scope (of a FIFO queue's deduplication,
+--                           as it was created); turn (of the last group); fair (it has groups); waits (`waiting` may
+--                           have somebody); busy_since (ms); target_unmade (a list's dead-letter queue, in another
+--                           slot); layout
 --   …:messages      hash    sequence -> record: sent ms, MessageId, length of the head, head, body. Never changed
 --   …:deliveries    hash    sequence -> receive count, first ms, received ms, mark, group: of messages once received, and
 --                           of delayed ones in a FIFO queue. The mark: it has an entry in `visible` (FIFO: its visibility
@@ -99,7 +100,8 @@ local KNOWN_LIMIT = 2000 -- queues known at once; beyond it they are forgotten t
 
 local function learn(queue, version)
   local field = redis.call('HMGET', queue, 'incarnation', 'secret', 'DelaySeconds', 'VisibilityTimeout',
-    'MessageRetentionPeriod', 'deadLetterTarget', 'maxReceiveCount', 'redrive_stopped', 'FifoQueue', 'fair', 'purges')
+    'MessageRetentionPeriod', 'deadLetterTarget', 'maxReceiveCount', 'redrive_stopped', 'FifoQueue', 'fair', 'purges',
+    'paused')
   if known_count >= KNOWN_LIMIT then known, known_count = {}, 0 end
   if not known[queue] then known_count = known_count + 1 end
   local q = {
@@ -107,7 +109,7 @@ local function learn(queue, version)
     inflight = queue .. ':inflight', version = version, incarnation = field[1], secret = field[2],
     delay_ms = field[3] * 1000, visibility_ms = field[4] * 1000, retention_ms = field[5] * 1000,
     target = not field[8] and field[6], max_receive_count = tonumber(field[7]), fifo = field[9] == 'true',
-    fair = field[10] == '1', epoch = field[1] .. '.' .. (field[11] or '0'),
+    fair = field[10] == '1', epoch = field[1] .. '.' .. (field[11] or '0'), paused = field[12] == '1',
   }
   known[queue] = q
   return q

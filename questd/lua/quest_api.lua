@@ -73,7 +73,7 @@ end)
 -- KEYS  name of the list
 -- ARGV  how many at most (1 to 100), seconds to process them (default: the queue's VisibilityTimeout, 30)
 -- Reply the items, each a flat list: uuid, value, tries (deliveries before this one), in_flight, list, handle;
---       an empty list when there is nothing or no such list
+--       an empty list when there is nothing, or no such list, or it is paused
 register('getMessage', {'allow-oom'}, function(keys, args)
   local name, count, seconds = keys[1], tonumber(args[1]), args[2]
   check_usage('getMessage 1 <list> <count> [seconds to process them]', keys, args, 1, 2)
@@ -84,6 +84,7 @@ register('getMessage', {'allow-oom'}, function(keys, args)
   local queue, found = queue_of(name)
   if not found then return {} end
   local q = open(queue)
+  if q.paused then return {} end
   local t = now()
 
   visibility_ms = visibility_ms or q.visibility_ms

@@ -1,4 +1,4 @@
--- Queues: made, described, changed, emptied, deleted.
+-- Queues: made, described, changed, paused, emptied, deleted.
 
 local MESSAGE_SIZE = 1048576
 
@@ -143,6 +143,29 @@ register('quest_set_attributes', {}, function(keys, args)
   lower_alarm(q, t, t) -- a shorter retention period may make messages due
   wake_all(q)
   return {1}
+end)
+
+-- quest_pause: let a queue hand nothing out, or hand out again. Messages come in, time out and move on as ever; receives
+-- wait or get nothing.
+-- KEYS  the queue
+-- ARGV  1 to pause it, 0 to go on
+-- Reply 1 when that changed something
+-- Fails QueueDoesNotExist
+register('quest_pause', {'allow-oom'}, function(keys, args)
+  local queue, paused = keys[1], args[1] == '1'
+  local q = open(queue)
+  reach(queue)
+
+  if q.paused == paused then return 0 end
+  q.paused = paused
+  renew(q) -- so that no other call has to look
+  if paused then
+    redis.call('HSET', queue, 'paused', 1)
+  else
+    redis.call('HDEL', queue, 'paused')
+    wake_all(q)
+  end
+  return 1
 end)
 
 -- Drops every message and what is known of them; the queue, its transfers and who waits for it stay.

@@ -102,6 +102,7 @@ local function dead_letter(q, t, sequence, record, delivery)
 
   local groups = remove(q, t, {sequence}, {delivery})
   pass_on(q, t, q.target, target, left, undo)
+  redis.call('HINCRBY', q.key, 'dead_lettered', 1)
   return groups
 end
 

@@ -152,7 +152,8 @@ class Started:
 def started(*options: str) -> Iterator[Started]:
     """Run a questd on a free port with an empty data directory."""
     with tempfile.TemporaryDirectory(prefix="questd-bench-") as directory:
-        command = [sys.executable, "-m", "questd", "serve", "--port", "0", "--data-dir", directory, *options]
+        command = [sys.executable, "-m", "questd", "serve", "--port", "0", "--data-dir", directory]
+        command += ["--console-port", "off", *options]
         before = time.monotonic()
         with _talking(command) as (process, line):
             seconds = time.monotonic() - before

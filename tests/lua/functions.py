@@ -5,6 +5,7 @@ from typing import Any
 WRITING: dict[str, list[Any]] = {
     "quest_create": ["5ec2e7", 0, 2**20, 345_600, "VisibilityTimeout", 9],
     "quest_set_attributes": ["{version}", "VisibilityTimeout", 5],
+    "quest_pause": [1],
     "quest_purge": [0],
     "quest_delete_queue": [],
     "quest_add_source": ["other"],
@@ -21,6 +22,7 @@ WRITING: dict[str, list[Any]] = {
     "quest_cancel_move": ["id"],
     "quest_target_made": [],
     "quest_pass": [],
+    "quest_drop": [1, "0123456789abcdef"],
 }
 """The functions that write in a queue, and arguments of which each makes sense."""
 
@@ -31,6 +33,8 @@ READING: dict[str, list[Any]] = {
     "quest_outbox": [10, 0],
     "quest_tasks": [],
     "quest_alarm": [],
+    "quest_peek": ["visible", 0, 10, ""],
+    "quest_figures": [],
 }
 OF_THE_LEASE = {"quest_lease", "quest_holder", "quest_grants"}
 QUEST = {"sendMessage", "getMessage", "deleteMessage"}
@@ -39,6 +43,7 @@ WITHOUT_QUEUE = {"quest_alarm", "quest_outbox", "quest_ack", "quest_create"}
 
 WHEN_FULL = {
     "quest_receive", "quest_delete", "quest_change_visibility", "quest_give_back", "quest_tick", "quest_purge",
-    "quest_delete_queue", "quest_ack", "quest_take_back", "quest_target_made", "quest_cancel_move", "quest_pass", "quest_lease", "getMessage", "deleteMessage",
+    "quest_delete_queue", "quest_ack", "quest_take_back", "quest_target_made", "quest_cancel_move", "quest_pass", "quest_drop",
+    "quest_pause", "quest_lease", "getMessage", "deleteMessage",
 }  # fmt: skip
 """What works in a full Redis: all that makes room or gives it away."""

@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from tests.lua.conftest import cluster_options, own_all_slots, wait_until_clustered
-from tests.lua.functions import WRITING
+from tests.lua.functions import READING, WRITING
 from tests.lua.quest import START_MS, Message, Quest, key_of
 from tests.servers import DEFAULT, RedisServer, running
 
@@ -145,7 +145,8 @@ def test_half_moved_slot(moving: Cluster, part: str) -> None:
         _refuses(node, "sendMessage", 1, "orders", "value")
         _refuses(node, "getMessage", 1, "orders", 1)
         _refuses(node, "deleteMessage", 1, "orders", held.handle)
-        _refuses(node, "quest_attributes", 1, KEY)
+        for function in ("quest_attributes", "quest_peek", "quest_figures"):
+            _refuses(node, function, 1, KEY, *READING[function])
     assert moving.contents() == before
 
 

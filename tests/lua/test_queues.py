@@ -1,6 +1,6 @@
 """queues.lua: queues are made, described, changed, emptied and deleted."""
 
-from tests.lua.quest import START_MS, VT, Quest, failing
+from tests.lua.quest import FIFO, START_MS, VT, Quest, failing
 
 DEFAULTS = {
     "DelaySeconds": "0",
@@ -254,3 +254,91 @@ def test_create_at_once_after_deletion(quest: Quest) -> None:
     assert quest.create() == 1
     assert quest.counts() == (0, 0, 0)
     assert _fields(quest)["incarnation"] != before["incarnation"]
+
+
+def test_a_paused_queue_hands_nothing_out(quest: Quest) -> None:
+    """A paused queue takes messages, and gives none to anybody until it goes on; what is in flight can be deleted."""
+    quest.create()
+    quest.send("a", "b")
+    [a] = quest.receive(1, 1000)
+    version = quest.field("orders", "version")
+    assert [quest.call("quest_pause", "orders", 1) for _ in range(2)] == [1, 0]
+    assert quest.field("orders", "version") != version, "a replica or another node may know it from before"
+    assert _fields(quest)["paused"] == "1"
+    quest.send("c")
+    assert quest.bodies() == []
+    assert quest.redis.fcall("getMessage", 1, "orders", 10) == []
+    assert quest.delete(a) == ["OK"]
+    assert quest.counts() == (2, 0, 0)
+    assert [quest.call("quest_pause", "orders", 0) for _ in range(2)] == [1, 0]
+    assert "paused" not in _fields(quest)
+    assert quest.bodies(1) == ["b"]
+    assert quest.redis.fcall("getMessage", 1, "orders", 10)[0][3] == b"c"
+
+
+def test_a_paused_queue_that_is_full(quest: Quest) -> None:
+    """A short poll of a paused queue is answered empty, also with as many messages in flight as may be."""
+    quest.create()
+    quest.send("a", "b")
+    quest.receive(1, 1000)
+    quest.call("quest_pause", "orders", 1)
+    assert quest.ask("quest_receive", "orders", 1, VT, "", 1, "", "", 0, 0, 1)[1:] == [0]
+
+
+def test_a_paused_fifo_queue(fifo: Quest) -> None:
+    """A repeated receive of a paused FIFO queue gets nothing either, and the same messages when it goes on."""
+    fifo.send_fifo("g", "a")
+    [first] = fifo.receive_fifo(1, 1000, attempt="x")
+    fifo.call("quest_pause", FIFO, 1)
+    assert fifo.receive_fifo(1, 1000, attempt="x") == []
+    fifo.call("quest_pause", FIFO, 0)
+    [again] = fifo.receive_fifo(1, 1000, attempt="x")
+    assert again.handle == first.handle
+
+
+def test_nobody_is_woken_for_a_paused_queue(quest: Quest) -> None:
+    """Who waits on a paused queue sleeps until it goes on, whatever comes in meanwhile."""
+    quest.create()
+    quest.call("quest_pause", "orders", 1)
+    quest.send("a")
+    with quest.listening("quest:wake:p1", "quest:wake:p2") as ear:
+        for process in ("p1", "p2"):
+            assert quest.poll(process=process, wait_ms=20_000)[1:] == [0]
+        quest.send("b")
+        quest.send("c", delay_ms=10)
+        quest.advance(10)
+        quest.tick()
+        quest.call("quest_pass", "orders")
+        assert ear.heard() == []
+        quest.call("quest_pause", "orders", 0)
+        assert {channel for channel, _ in ear.heard()} == {"quest:wake:p1", "quest:wake:p2"}
+
+
+def test_a_paused_queue_moves_its_messages(one_redis: Quest) -> None:
+    """In a paused queue dead letters still leave, and a move task goes on."""
+    one_redis.create("dead")
+    one_redis.create(deadLetterTarget="dead", maxReceiveCount=1)
+    one_redis.send("a")
+    one_redis.receive(1)
+    for queue in ("orders", "dead"):
+        one_redis.call("quest_pause", queue, 1)
+    one_redis.advance(VT)
+    one_redis.tick(dead_letter_after=0)
+    assert (one_redis.counts(), one_redis.counts("dead")) == ((0, 0, 0), (1, 0, 0))
+    one_redis.call("quest_start_move", "dead", "id", "", 0)
+    one_redis.tick("dead")
+    assert (one_redis.counts(), one_redis.counts("dead")) == ((1, 0, 0), (0, 0, 0))
+
+
+def test_going_on_in_a_full_redis(quest: Quest) -> None:
+    """A paused queue can go on when Redis has no memory left, so that its consumers make room."""
+    quest.create()
+    quest.send("a")
+    quest.call("quest_pause", "orders", 1)
+    quest.redis.config_set("maxmemory-policy", "noeviction")
+    quest.redis.config_set("maxmemory", 1)
+    try:
+        assert quest.call("quest_pause", "orders", 0) == 1
+        assert quest.bodies() == ["a"]
+    finally:
+        quest.redis.config_set("maxmemory", 0)

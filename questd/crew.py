@@ -1,0 +1,175 @@
+"""A crew: forked processes that do the same work, brought back when they die, replaced one by one without a gap.
+
+It owns what happens to them, seen from their parent; it must not know what they do or how they are forked.
+"""
+
+import contextlib
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from questd.embedded import Restarts
+
+DRAIN = signal.SIGUSR2
+"""Makes a process take no new connections, answer those it has, and end when they have."""
+
+LONGEST_DRAIN = 30.0
+"""Seconds that a replaced process has to answer what it has; a long poll ends at once, so nothing takes that long."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Forked:
+    """A forked process, as its parent sees it, and the pipe on which it reports."""
+
+    pid: int
+    report: int
+    said: bytes = b""
+    status: int | None = None
+
+    def look(self) -> None:
+        """Take in what it has reported, and its exit status once it has ended."""
+        if self.status is not None:
+            return
+        ended, status = os.waitpid(self.pid, os.WNOHANG)
+        with contextlib.suppress(BlockingIOError):
+            self.said += os.read(self.report, 65536)
+        if ended:
+            self.status = os.waitstatus_to_exitcode(status)
+            os.close(self.report)
+
+    @property
+    def lives(self) -> bool:
+        """Whether it had not ended when it was looked at."""
+        return self.status is None
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal, unless it has ended."""
+        if self.lives:
+            os.kill(self.pid, number)
+
+
+@dataclass
+class Place:
+    """The place of one process, filled again when it dies; `next` is to take it over."""
+
+    process: Forked
+    next: Forked | None = None
+    stale: bool = False
+    """Whether it is to be replaced."""
+    restarts: Restarts = field(default_factory=Restarts)
+    failures: int = 0
+    """So many of its processes in a row ended before they were ready."""
+
+
+class Crew:
+    """Processes of one kind: `name` says which in the log, `fork` starts one, which reports when it is ready."""
+
+    def __init__(self, name: str, fork: Callable[[], Forked]) -> None:
+        self._name = name
+        self._fork = fork
+        self._places: list[Place] = []
+        self._drained: list[tuple[float, Forked]] = []  # replaced processes, and when they must have ended
+
+    @property
+    def begun(self) -> bool:
+        """Whether there are places."""
+        return bool(self._places)
+
+    @property
+    def ready(self) -> bool:
+        """Whether every process has reported."""
+        return self.begun and all(place.process.said for place in self._places)
+
+    @property
+    def failures(self) -> int:
+        """How often in a row a process ended before it was ready, in the worst of the places."""
+        return max((place.failures for place in self._places), default=0)
+
+    @property
+    def processes(self) -> list[Forked]:
+        """Every process that does its work, will do it or has done it."""
+        placed = [process for place in self._places for process in (place.process, place.next) if process]
+        return placed + [process for _, process in self._drained]
+
+    @property
+    def due(self) -> list[float]:
+        """When `keep` has to be called even if nothing happens (monotonic time)."""
+        restarts = [place.restarts.due for place in self._places if place.restarts.due is not None]
+        return restarts + [latest for latest, _ in self._drained]
+
+    def resize(self, count: int) -> None:
+        """Have so many places."""
+        while len(self._places) > count:
+            gone = self._places.pop()
+            self._dismiss_next(gone)
+            self._drain(gone.process)
+        self._places += [Place(self._fork()) for _ in range(count - len(self._places))]
+
+    def replace(self) -> None:
+        """Have every process replaced; `keep` does it, one by one."""
+        for place in self._places:
+            place.stale = True
+            self._dismiss_next(place)
+
+    def keep(self) -> None:
+        """Look at every process, fill empty places, and take the next step of a replacement."""
+        for place in self._places:
+            self._keep(place)
+        for latest, process in self._drained:
+            process.look()
+            if time.monotonic() > latest:
+                process.send(signal.SIGKILL)
+        self._drained = [(latest, process) for latest, process in self._drained if process.lives]
+        while self._take_turn():
+            pass
+
+    def _keep(self, place: Place) -> None:
+        process = place.process
+        if process.lives:
+            process.look()
+            if not process.lives:
+                log.error("%s %d ended with status %d, starting another", self._name, process.pid, process.status)
+                place.restarts.died()
+                place.failures = 0 if process.said else place.failures + 1
+        if place.restarts.start():
+            place.process = self._fork()
+
+    def _take_turn(self) -> bool:
+        """Replace a stale process, when the next one is ready; return whether it did."""
+        place = next((place for place in self._places if place.stale), None)
+        if place is None:
+            return False
+        if place.next is None:
+            place.next = self._fork()
+            return False
+        place.next.look()
+        if place.next.said and place.next.lives:
+            self._drain(place.process)
+            place.process, place.next, place.stale = place.next, None, False
+            return True
+        if not place.next.lives:
+            log.error("%s %d ended before it was ready: no %s is replaced", self._name, place.next.pid, self._name)
+            place.next = None
+            for other in self._places:
+                other.stale = False
+        return False
+
+    def _dismiss_next(self, place: Place) -> None:
+        """Let go of a process that was to take over a place, with settings that are old by now."""
+        if place.next:
+            place.next.look()
+            if place.next.said:
+                self._drain(place.next)
+            else:  # it has no requests, and does not understand yet what draining is
+                place.next.send(signal.SIGKILL)
+                self._drained.append((time.monotonic(), place.next))
+            place.next = None
+
+    def _drain(self, process: Forked) -> None:
+        process.send(DRAIN)
+        self._drained.append((time.monotonic() + LONGEST_DRAIN, process))
