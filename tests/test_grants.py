@@ -1,6 +1,7 @@
 """The least a Redis user must be allowed: with just what the README names all works, and what lacks is told at start."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -139,8 +140,9 @@ def test_what_is_missing_is_told(server: RedisServer, taken: list[str], lacking:
         taken = ["-function"]  # Redis 7.0 takes no subcommand off that was given alone
     with server.client() as client:
         client.execute_command("ACL SETUSER", "questd", *taken)
-    command = [sys.executable, "-m", "questd", "serve", "--port", "0", "--redis-url", f"{URL}:{server.port}"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+    command = [sys.executable, "-m", "questd", "serve", "--port", "0"]
+    environment = os.environ | {"QUESTD_REDIS_URL": f"{URL}:{server.port}"}
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=20)
     assert (result.returncode, result.stdout) == (1, "")
     where = f"redis://***@127.0.0.1:{server.port}"
     wish = f"this Redis user may not do all that questd does. It lacks: {lacking}"

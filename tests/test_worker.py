@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import ssl
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -14,6 +15,7 @@ from botocore.credentials import Credentials
 
 from questd.connection import DRAIN_SECONDS
 from tests.test_connection import statuses
+from tests.test_port import certify
 from tests.test_workers import Questd, alive, serving, until
 
 ASK = b"POST / HTTP/1.1\r\nHost: x\r\nX-Amz-Target: AmazonSQS.ListQueues\r\n\r\n"
@@ -193,3 +195,25 @@ def test_keys_are_read_again(tmp_path: Path) -> None:
         until(lambda: not alive(first), DRAIN_SECONDS + 10)
         assert [_status(questd, name) for name in ("OLD", "NEW")] == [403, 200]
         assert "secret of" not in questd.errors.read_text()
+
+
+def test_certificates_are_read_again(tmp_path: Path) -> None:
+    """SIGHUP brings a new certificate to new connections; one that cannot be used changes nothing."""
+    made = certify(tmp_path)
+    cert, key = str(made["tls_cert"]), str(made["tls_key"])
+    with serving("--ephemeral", "--tls-cert", cert, "--tls-key", key) as questd:
+        port = int(questd.address.rpartition(":")[2])
+
+        def shown() -> str:
+            return ssl.get_server_certificate(("127.0.0.1", port), timeout=5).strip()
+
+        first = made["tls_cert"].read_text().strip()
+        assert shown() == first
+        made["tls_cert"].write_text("nonsense")
+        questd.process.send_signal(signal.SIGHUP)
+        until(lambda: "the settings stay as they are" in questd.errors.read_text())
+        assert shown() == first
+        second = certify(tmp_path)["tls_cert"].read_text().strip()
+        questd.process.send_signal(signal.SIGHUP)
+        until(lambda: shown() == second, DRAIN_SECONDS + 10)
+        assert second != first
