@@ -141,7 +141,7 @@ def _on_redis(read: Settings, act: Callable[[str], Coroutine[Any, Any, None]], d
     url = read.redis_url or LOCAL_REDIS
     try:
         asyncio.run(act(url))
-    except (library.LibraryRefused, grants.GrantsMissing, RedisUnavailable, RedisError) as error:
+    except (*workers.REFUSALS, RedisUnavailable, RedisError) as error:
         raise StartFailed(workers.explained(error, url)) from None
     sys.stdout.write(f"questd: {done} {hidden(url)}\n")
 

@@ -126,6 +126,7 @@ class Embedded:
     def __init__(self, settings: Settings, lifeline: int, pause: Callable[[float], None]) -> None:
         self._lifeline = lifeline
         self._maxmemory = settings.maxmemory or str(_memory() * 60 // 100)
+        self._appendfsync = settings.durability
         self.data = None if settings.ephemeral else settings.data_dir
         try:
             self.lock = None if self.data is None else locked(self.data, pause)
@@ -170,7 +171,7 @@ class Embedded:
             "unixsocketperm": "700",
             "dir": str(self.data or self.home),
             "appendonly": "yes" if self.data else "no",
-            "appendfsync": "everysec",
+            "appendfsync": self._appendfsync,
             "save": "",
             "maxmemory": self._maxmemory,
             "maxmemory-policy": "noeviction",

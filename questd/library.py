@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 FILES = (
     *("quest", "longpoll", "groups", "fair", "windows", "visibility", "queues", "redrive", "handles"),
-    *("standard", "fifo", "messages", "tasks", "background", "peek", "figures", "grants", "quest_api"),
+    *("standard", "fifo", "messages", "tasks", "background", "peek", "figures", "durability", "grants", "quest_api"),
 )
 """In this order: a later file uses what an earlier one defined."""
 
@@ -70,6 +70,8 @@ async def load_with(execute: Execute, *, test_mode: bool) -> None:
             f"this Redis has version {loaded} of the library, loaded by a newer questd (this one has {version()}). "
             "Run that questd, or remove its library first: questd unload"
         )
+    if loaded and loaded < version():
+        log.info("version %d of the library gives way to version %d", loaded, version())
     await execute("FUNCTION", "LOAD", "REPLACE", source(test_mode=test_mode))
 
 

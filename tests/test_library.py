@@ -40,11 +40,13 @@ async def test_loading_is_idempotent(redis_server: RedisServer, client: redis.Re
 
 
 async def test_an_older_library_is_replaced_and_a_newer_one_refused(
-    redis_server: RedisServer, client: redis.Redis
+    redis_server: RedisServer, client: redis.Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A questd never puts its library in the place of a newer one."""
-    client.function_load(newer(library.version() - 1), replace=True)
+    """A questd never puts its library in the place of a newer one, and says that it replaces an older one."""
+    caplog.set_level("INFO")
+    client.function_load(newer(-1), replace=True)
     await library.load(redis_server.url, test_mode=False)
+    assert caplog.messages == [f"version -1 of the library gives way to version {library.version()}"]
     assert client.fcall("quest_version", 0)[0] == library.version()
     client.function_load(newer(library.version() + 1), replace=True)
     with pytest.raises(library.LibraryRefused, match="newer questd"):

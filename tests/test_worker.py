@@ -14,6 +14,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from questd.connection import DRAIN_SECONDS
+from tests.servers import DEFAULT, running
 from tests.test_connection import statuses
 from tests.test_port import certify
 from tests.test_workers import Questd, alive, serving, until
@@ -105,6 +106,42 @@ def test_settings_are_read_again(tmp_path: Path) -> None:
         reload("workers = 1\n", "the settings were read again")
         until(lambda: sum(map(alive, questd.pids("serve"))) == 1, 2 * DRAIN_SECONDS + 10)
         assert questd.lives()
+
+
+def test_durability_is_read_again(tmp_path: Path) -> None:
+    """SIGHUP changes the durability on a Redis that can give it; on another, and on questd's own, all stays as it is."""
+    config = tmp_path / "questd.toml"
+
+    def reload(questd: Questd, text: str, said: str) -> None:
+        before = questd.errors.read_text().count(said)
+        config.write_text(text)
+        questd.process.send_signal(signal.SIGHUP)
+        until(lambda: questd.errors.read_text().count(said) > before, DRAIN_SECONDS + 10)
+        assert questd.lives()
+
+    def send(questd: Questd) -> None:
+        for action in ("CreateQueue&QueueName=q", "SendMessage&QueueUrl=q&MessageBody=x"):
+            urllib.request.urlopen(f"{questd.address}/?Action={action}", timeout=5).close()
+
+    config.write_text("")
+    with (
+        running(DEFAULT, "--appendonly", "yes") as server,
+        server.client() as client,
+        serving("--redis-url", server.url, "--config", str(config)) as questd,
+    ):
+        send(questd)
+        assert "cmdstat_waitaof" not in client.info("commandstats")
+        [old] = questd.pids("serve")
+        reload(questd, 'durability = "always"', "the settings were read again")
+        until(lambda: not alive(old), DRAIN_SECONDS + 10)
+        send(questd)
+        assert client.info("commandstats")["cmdstat_waitaof"]["calls"] >= 2
+        client.config_set("appendonly", "no")
+        reload(questd, 'durability = "always"\nregion = "eu-one-1"', "no worker is replaced")
+        assert "Redis cannot be used: this Redis has no append-only file" in questd.errors.read_text()
+    with serving("--data-dir", str(tmp_path / "data"), "--config", str(config)) as questd:
+        reload(questd, 'durability = "replicated"', "the settings stay as they are: --durability replicated needs")
+        reload(questd, 'durability = "everysec"', "a restart is needed for a new durability")
 
 
 def _region(questd: Questd) -> str:
