@@ -10,6 +10,7 @@ from typing import Annotated, Any, NamedTuple, Protocol
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo
 
 from questd import errors, namespaces
+from questd.capacity import Capacity
 from questd.library import Library, key_of
 from questd.longpoll import LongPolls
 from questd.mistakes import mistake
@@ -134,6 +135,7 @@ class Questd:
     settings: Settings
     library: Library
     polls: LongPolls
+    capacity: Capacity
     gate: Gate | None = None
     """Nobody is kept out without one."""
     facts: dict[str, Facts] = field(default_factory=dict)
@@ -144,6 +146,9 @@ class Questd:
     def __post_init__(self) -> None:
         """Gather what comes together."""
         self.together = Together(self.library)
+        most = self.settings.max_messages
+        self.max_messages: tuple[int, ...] = () if most is None else (most,)
+        """What quest_send is told of it."""
 
     @cached_property
     def home(self) -> Namespace:

@@ -4,7 +4,7 @@ Which protocol a request speaks is decided here, and every failure becomes an an
 """
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -51,20 +51,26 @@ class MoveClock(BaseModel):
     advance: float = Field(0, ge=0, le=1e9, allow_inf_nan=False)
 
 
-def answer(questd: Questd, request: Request) -> Awaitable[Answer]:
-    """Return the answer to a request, whatever is wrong with it; a coroutine around the protocol's would only cost."""
+async def answer(questd: Questd, request: Request) -> Answer:
+    """Return the answer to a request, whatever is wrong with it."""
     if request.target != "/":
         path = request.target.partition("?")[0]
         if path.startswith("/health/"):
-            return health(questd, path)
+            return await health(questd, path)
         if path == "/_localstack/health":
-            return _localstack_health(questd)
+            return await _localstack_health(questd)
         if path == "/_questd/clock" and questd.settings.test_mode:
-            return _clock(questd, request)
+            return await _clock(questd, request)
     request.namespace = namespaces.of_request(questd.home, request.headers, request.target)
-    if request.method == "POST" and _speaks_json(request):
-        return _aws_json(questd, request)
-    return _aws_query(questd, request)
+    if request.method not in {"GET", "POST"}:
+        return _no_operation()
+    answer_in = _aws_json if request.method == "POST" and _speaks_json(request) else _aws_query
+    capacity = questd.capacity
+    capacity.requests += 1
+    try:
+        return await answer_in(questd, request)
+    finally:
+        capacity.requests -= 1
 
 
 def _speaks_json(request: Request) -> bool:
@@ -76,6 +82,7 @@ async def _aws_json(questd: Questd, request: Request) -> Answer:
     request_id = new_request_id()
     headers = {"x-amzn-RequestId": request_id}
     try:
+        questd.capacity.check()
         if questd.gate:
             questd.gate.identify(request)
         action = aws_json.action_of(request)
@@ -94,11 +101,10 @@ def _json_error(error: errors.SQSError, headers: dict[str, str]) -> Answer:
 
 
 async def _aws_query(questd: Questd, request: Request) -> Answer:
-    if request.method not in {"GET", "POST"}:
-        return _no_operation()
     request_id = new_request_id()
     headers = {"x-amzn-RequestId": request_id}
     try:
+        questd.capacity.check()
         parameters = aws_query.parameters(request)
         if "Action" not in parameters:
             return _no_operation()

@@ -193,7 +193,8 @@ class SendMessageBatch(BatchAction):
             self._check_groups(facts)
             refused[:] = [entry.refused(facts, size) for entry, size in zip(entries, sizes, strict=True)]
             stored = zip(entries, ids, refused, strict=True)
-            return [part for entry, name, error in stored if not error for part in entry.stored(name, facts, stamp)]
+            parts = (entry.stored(name, facts, stamp) for entry, name, error in stored if not error)
+            return [*itertools.chain.from_iterable(parts), *questd.max_messages]
 
         reply = await questd.ask("quest_send", self.QueueUrl, arguments)
         place = itertools.count()  # of the stored ones in the reply

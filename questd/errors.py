@@ -8,14 +8,15 @@
     │   ├── InvalidAttributeName ── UnknownAttribute, OnlyForFifoQueues, TwoKindsOfEncryption
     │   ├── InvalidAttributeValue ── InvalidValue, QueueTypeIsFixed, LimitNeedsScope, RedrivePolicyNotJson,
     │   │       RedriveAllowPolicyUnsupported
-    │   ├── OverLimit ── PolicyTooLong, TooManyInFlight, TooManyInPermission, TooManyInStatement,
+    │   ├── OverLimit ── PolicyTooLong, QueueFull, TooManyInFlight, TooManyInPermission, TooManyInStatement,
     │   │       TooManySubmittedStatements
     │   ├── ReceiptHandleIsInvalid ── InvalidReceiptHandle, ReceiptHandleOfAnotherQueue
+    │   ├── RequestThrottled ── TooManyRequests, TooManyWaiting
     │   ├── ResourceNotFoundException ── ArnDoesNotExist, TaskDoesNotExist
     │   ├── TooManyEntriesInBatchRequest ── TooManyEntries
     │   ├── UnsupportedOperation ── ListValuesNotSupported
     │   └── InvalidAddress, InvalidBatchEntryId, InvalidIdFormat, InvalidMessageContents, InvalidSecurity, Kms…, MessageNotInflight,
-    │       PurgeQueueInProgress, QueueDeletedRecently, QueueDoesNotExist, QueueNameExists, RequestThrottled
+    │       PurgeQueueInProgress, QueueDeletedRecently, QueueDoesNotExist, QueueNameExists
     └── FrameworkError                      com.amazon.coral.service: AWS's framework
         ├── InvalidParameterValueException ── InvalidParameter ── RedrivePolicyInvalid, RedriveAllowPolicyInvalid,
         │       MessageNotAvailable, TotalVisibilityTimeoutBeyondLimit; the names of queues; MessageTooLong,
@@ -209,6 +210,11 @@ class TooManyInFlight(OverLimit):
 timeout before receiving more."""
 
 
+class QueueFull(OverLimit):
+    """The queue has {limit} messages or would have more, and this server lets it have no more (--max-messages). Receive \
+and delete some, purge it, or send again later."""
+
+
 class PolicyTooLong(OverLimit):
     """Submitted policy is over max allowed size."""
 
@@ -255,6 +261,14 @@ class ReceiptHandleOfAnotherQueue(ReceiptHandleIsInvalid):
 
 class RequestThrottled(ModelledError, status=403):
     """The request was denied due to request throttling."""
+
+
+class TooManyRequests(RequestThrottled, status=503):
+    """This server answers {limit} requests at a time, and has as many (--max-requests). Send it again later."""
+
+
+class TooManyWaiting(RequestThrottled, status=503):
+    """{limit} long polls wait at this server, and it lets no more wait (--max-waiting). Receive again later."""
 
 
 class ResourceNotFoundException(ModelledError, status=404):

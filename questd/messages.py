@@ -172,11 +172,11 @@ class SendMessage(Message, QueueAction):
         """Store it; the answer has its MessageId and digests."""
         message_id = new_id()
 
-        def arguments(facts: Facts) -> Entry:
+        def arguments(facts: Facts) -> tuple[str | int | bytes, ...]:
             self.check(facts)
             if self.size() > facts.MaximumMessageSize:
                 raise errors.MessageTooLong(facts.MaximumMessageSize)
-            return self.stored(message_id, facts, stamp_of(request))
+            return self.stored(message_id, facts, stamp_of(request)) + questd.max_messages
 
         reply = await questd.ask("quest_send", self.QueueUrl, arguments)
         return self.receipt(*sent(message_id, reply))

@@ -13,6 +13,7 @@ from questd.access import Access, keys_of
 from questd.action import Questd
 from questd.app import Application
 from questd.background import Background
+from questd.capacity import Capacity
 from questd.library import Library
 from questd.listener import Listener
 from questd.longpoll import LongPolls
@@ -42,8 +43,9 @@ async def running(settings: Settings) -> AsyncIterator[Questd]:
     process = secrets.token_hex(8)
     primaries = topology.of(settings.redis_url, promises.durability(settings))
     library = Library(primaries, test_mode=settings.test_mode)
-    polls = LongPolls(process, lambda key: library.send("quest_pass", key), primaries)
-    questd = Questd(settings, library, polls, _gate(settings))
+    capacity = Capacity(settings.max_requests, settings.max_waiting)
+    polls = LongPolls(process, lambda key: library.send("quest_pass", key), primaries, capacity)
+    questd = Questd(settings, library, polls, capacity, _gate(settings))
     primaries.changes.append(questd.ahead_ms.clear)
     dead_letter_after_ms = _dead_letter_after_ms(settings)
 

@@ -58,6 +58,14 @@ def _appended(calls: Sequence[Arguments]) -> Arguments:
     return calls[0][0], *(part for call in calls for part in call[1:])
 
 
+def _sent_together(calls: Sequence[Arguments]) -> Arguments:
+    """Return the arguments of one send: the most messages that the queue may have, if told, come last and once."""
+    most = (len(calls[0]) - 1) % SEND_WIDTH
+    if not most:
+        return _appended(calls)
+    return *_appended([call[:-most] for call in calls]), *calls[0][-most:]
+
+
 def _split_sent(reply: list[Any], calls: Sequence[Arguments]) -> list[list[Any]]:
     """Deal out quest_send's reply: in a FIFO queue two parts for each message, in others one for all."""
     if len(reply) == 1:
@@ -116,7 +124,7 @@ def _split_groups(reply: list[Any], calls: Sequence[Arguments]) -> list[list[Any
 
 
 KINDS = {
-    "quest_send": Kind(_version, _appended, _split_sent, _weight_of_sent),
+    "quest_send": Kind(_version, _sent_together, _split_sent, _weight_of_sent),
     "quest_delete": Kind(_version, _appended, _split_deleted, lambda call: len(call) - 1),
     "quest_receive": Kind(_receiving, _received_together, _split_received, lambda call: int(call[1])),
 }
@@ -142,6 +150,15 @@ class _Group:
         self.calls: list[Arguments] = []
         self.waiting: list[tuple[asyncio.Future[Any], Callable[[Any], None] | None]] = []
         self.weight = 0
+
+    def apart(self) -> list["_Group"]:
+        """Return a group for each call; none when there is but one."""
+        alone = [
+            _Group(self.function, self.kind, self.key, repeat=self.repeat) for _ in self.calls if len(self.calls) > 1
+        ]
+        for one, call, waiting in zip(alone, self.calls, self.waiting, strict=False):
+            one.calls, one.waiting = [call], [waiting]
+        return alone
 
     def command(self) -> Arguments:
         """Return the command that does all of them."""
@@ -242,5 +259,10 @@ class Together:
         try:
             how: dict[str, Any] = {"repeat": group.repeat, "abandoned": group.take_back}
             group.deal(await self._library.recover(error, group.command(), **how))
+        except errors.QueueFull as full:  # for all of them, but there may be room for some
+            if len(group.calls) == 1:
+                group.fail(full)
+            for alone in group.apart():
+                self._begin(alone)
         except Exception as failure:  # noqa: BLE001  # whatever it is, each of those who wait must hear of it
             group.fail(failure)

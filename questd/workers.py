@@ -19,7 +19,7 @@ from typing import NoReturn
 
 from redis.exceptions import RedisError
 
-from questd import grants, library, promises, worker
+from questd import descriptors, grants, library, promises, worker
 from questd.access import BadKeys, keys_of
 from questd.crew import DRAIN, Crew, Forked
 from questd.durability import CannotPromise
@@ -94,7 +94,7 @@ class Supervisor:
     ) -> None:
         self._as_read = settings
         self._again = again
-        self._settings = settings.model_copy(update={"port": sock.getsockname()[1]})
+        self._settings = descriptors.fitted(settings).model_copy(update={"port": sock.getsockname()[1]})
         self._socket = sock
         self._console_socket = console
         self._stopping = self._reloading = self._replacing = False
@@ -216,7 +216,8 @@ class Supervisor:
         changed = sorted(name for name in fixed if getattr(read, name) != getattr(self._as_read, name))
         if changed:
             log.warning("a restart is needed for a new %s", ", ".join(changed))
-        self._settings = read.model_copy(update={name: getattr(self._settings, name) for name in fixed})
+        kept = {name: getattr(self._settings, name) for name in fixed}
+        self._settings = descriptors.fitted(read).model_copy(update=kept)
         logging.getLogger().setLevel(read.log_level.upper())
         if self._workers.begun:  # else the loader is not done yet, and they come with these settings
             for crew in self._crews:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from questd import errors
 from tests.client import Sqs, serving
 from tests.servers import RedisServer
 
@@ -247,3 +248,14 @@ async def test_a_member_that_is_null_is_absent(sqs: Sqs) -> None:
     reply = await sqs("SendMessageBatch", QueueUrl=url, Entries=given)
     assert [entry["Id"] for entry in reply["Successful"]] == ["id_1"]
     assert [(entry["Id"], entry["Code"]) for entry in reply["Failed"]] == [("id_0", "MissingParameter")]
+
+
+async def test_a_batch_needs_room_for_all(redis_server: RedisServer) -> None:
+    """With max_messages a batch that has more entries than the queue has room for is refused as a whole."""
+    async with serving(redis_server.url, max_messages=10) as sqs:
+        url = await sqs.create()
+        assert len((await sqs("SendMessageBatch", QueueUrl=url, Entries=entries(8)))["Successful"]) == 8
+        reply = await sqs.ask("SendMessageBatch", QueueUrl=url, Entries=entries(3))
+        assert reply.error == (403, "OverLimit", "OverLimit", errors.QueueFull(10).message)
+        assert (await sqs.counts(url))[0] == 8
+        assert len((await sqs("SendMessageBatch", QueueUrl=url, Entries=entries(2)))["Successful"]) == 2

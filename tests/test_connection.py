@@ -5,14 +5,19 @@ import contextlib
 import itertools
 import json
 import re
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import aiohttp
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from questd import connection
+from questd import connection, library
+from questd.listener import Listener
+from questd.server import running
+from questd.settings import Settings
 from tests.client import Sqs, serving
 from tests.servers import RedisServer
 from tests.test_longpoll import registered
@@ -302,6 +307,82 @@ async def test_long_polls_outlive_the_limits(redis_server: RedisServer, monkeypa
         assert statuses(raw) == [200]
 
 
+DRIPS = [
+    ("HEAD_SECONDS", b"POST / HTTP/1.1\r\nX: "),
+    ("TRANSFER_SECONDS", b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 8000\r\n\r\n"),
+    ("TRANSFER_SECONDS", b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2000\r\n"),
+]
+
+
+@pytest.mark.parametrize(("limit", "raw"), DRIPS)
+async def test_dripping_clients_are_ended(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, limit: str, raw: bytes
+) -> None:
+    """A client that always sends a little more, and never enough, gets no more time than one that sends nothing."""
+    monkeypatch.setattr(connection, limit, 0.2)
+    monkeypatch.setattr("questd.listener.SWEEP_SECONDS", 0.02)
+    async with serving(redis_server.url) as sqs, connected(sqs) as (reader, writer):
+        writer.write(raw)
+        ended = asyncio.create_task(reader.read())
+        async with asyncio.timeout(3):
+            while not ended.done():
+                writer.write(b"x")
+                await asyncio.sleep(0.02)
+        with contextlib.suppress(ConnectionResetError):
+            assert ended.result() == b""
+
+
+@contextlib.asynccontextmanager
+async def listening(redis_url: str) -> AsyncIterator[tuple[Sqs, connection.Shared]]:
+    """Run a listener, and give what its connections have in common."""
+    await library.load(redis_url, test_mode=True)
+    limits = Settings(redis_url=redis_url, test_mode=True, max_message_size=2**20)
+    async with running(limits) as questd, aiohttp.ClientSession() as session:
+        listener = Listener(questd, 1)
+        with socket.create_server(("127.0.0.1", 0)) as sock:
+            url = f"http://127.0.0.1:{sock.getsockname()[1]}"
+            await listener.start(sock)
+            yield Sqs(url, session, listener.close), listener._shared
+            await listener.close()
+
+
+async def _until_kept(shared: connection.Shared, condition: Callable[[int], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition(shared.kept):
+            await asyncio.sleep(0.005)
+
+
+async def test_what_is_kept_is_counted(redis_server: RedisServer) -> None:
+    """Unfinished and large requests and unread answers are counted while they are kept, and not a byte of them after."""
+    async with listening(redis_server.url) as (sqs, shared):
+        url = await sqs.create(VisibilityTimeout="0")
+        large = request("SendMessage", QueueUrl=url, MessageBody="x" * 500_000)
+        pieces = chunked("SendMessage", *[b"x" * 1000] * 100)
+        for raw, more in (
+            (large[:400_000], large[400_000:]),
+            (large * 3 + large[:20], large[20:]),
+            (pieces[:50_000], pieces[50_000:]),
+            (request("ListQueues") + large[:10_000], b""),  # ended by the client
+            (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n", b"x" * 9),
+            (pieces[: pieces.index(b"3e8\r\n") + 50 * 1007], b"no chunk"),  # refused
+        ):
+            async with connected(sqs) as (_, writer):
+                writer.write(raw)
+                await _until_kept(shared, lambda kept: kept > 0)
+                writer.write(more)
+                await writer.drain()
+                if raw.startswith(b"POST") and more:
+                    await _until_kept(shared, lambda kept: kept == 0)
+            await _until_kept(shared, lambda kept: kept == 0)
+        async with connected(sqs) as (reader, writer):
+            writer.write(request("ReceiveMessage", QueueUrl=url) * 40)
+            await _until_kept(shared, lambda kept: kept >= 65_536)
+            for _ in range(40):
+                head = await reader.readuntil(b"\r\n\r\n")
+                await reader.readexactly(int(head.partition(b"Content-Length: ")[2].split(b"\r\n")[0]))
+            assert shared.kept == 0
+
+
 WHOLE = request("ListQueues") + chunked("ListQueues", b"{", b"}") + request("ListQueues", more=CLOSE)
 
 
@@ -330,7 +411,7 @@ def _parsed(cuts: list[int], raw: bytes) -> list[tuple[bytes, bool]]:
         async def core(_: object) -> Any:
             await asyncio.Event().wait()
 
-        one = connection.Connection(connection.Shared(core, BODY_LIMIT))
+        one = connection.Connection(connection.Shared(core, Settings(max_message_size=BODY_LIMIT // 8)))
         one.connection_made(asyncio.Transport())
         ends = sorted({0, len(raw), *cuts})
         for start, end in itertools.pairwise(ends):

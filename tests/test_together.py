@@ -251,6 +251,37 @@ async def test_all_hear_of_a_full_queue(redis_server: RedisServer) -> None:
         assert sorted(reply.status for reply in replies) == [200, *[403] * 7]
 
 
+@pytest.mark.parametrize("name", ["q", "q.fifo"])
+async def test_sends_share_what_room_there_is(redis_server: RedisServer, name: str) -> None:
+    """Sends that come together, and have no room together, are done one by one: the queue gets as many as it may."""
+    fifo = {"FifoQueue": "true", "ContentBasedDeduplication": "true"} if "." in name else {}
+    group = {"MessageGroupId": "g"} if fifo else {}
+    async with serving(redis_server.url, max_messages=20) as sqs:
+        url = await sqs.create(name, **fifo)
+        await sqs("SendMessage", QueueUrl=url, MessageBody="known", **group)
+        batch = [{"Id": str(i), "MessageBody": f"b{i}", **group} for i in range(10)]
+        sends = [sqs.ask("SendMessageBatch", QueueUrl=url, Entries=batch)]
+        sends += [sqs.ask("SendMessage", QueueUrl=url, MessageBody=str(i), **group) for i in range(30)]
+        replies = await asyncio.gather(*sends)
+        assert sorted({reply.status for reply in replies}) == [200, 403]
+        singles = [reply.status for reply in replies[1:]].count(200)
+        assert singles + (10 if replies[0].status == 200 else 0) == 19
+        assert await sqs.counts(url) == (20, 0, 0)
+
+
+def test_sends_with_a_limit_together() -> None:
+    """The most messages that the queue may have come last, and once."""
+    one, two = (b"id1", "", b"", b"x", "", b""), (b"id2", "", b"", b"y", "", b"")
+    kind = KINDS["quest_send"]
+    assert kind.merge([(b"v", *one, 5), (b"v", *two, *one, 5)]) == (b"v", *one, *two, *one, 5)
+    assert kind.merge([(b"v", *one), (b"v", *two)]) == (b"v", *one, *two)
+    assert kind.weight((b"v", *one, 5)) == 1
+    assert kind.split([1, b"a", 2, b"b", 3, b"c"], [(b"v", *one, 5), (b"v", *two, *one, 5)]) == [
+        [1, b"a"],
+        [2, b"b", 3, b"c"],
+    ]
+
+
 def test_receives_together_wait_as_the_most_patient() -> None:
     """A receive for many wants as much as all of them, and waits for as long as the last of them."""
     merged = KINDS["quest_receive"].merge([_receive(1), _receive(10, 500), _receive(2, 20_000)])

@@ -18,13 +18,14 @@ local function tell_new(q, t, entries, first)
   return new, origin
 end
 
--- Stores new messages, but for those that the last five minutes have seen: see quest_send for `entries`. A delay is the
--- queue's. Returns sequence and MessageId of each, of the original for a repeated one.
-local function fifo_send(q, t, entries, first)
+-- Stores new messages, but for those that the last five minutes have seen: see quest_send for `entries` and `most`. A
+-- delay is the queue's. Returns sequence and MessageId of each, of the original for a repeated one, which needs no room.
+local function fifo_send(q, t, entries, first, most)
   local queue = q.key
   if first > #entries then return {} end
-  forget_expired(queue, t, FORGET)
   local new, origin = tell_new(q, t, entries, first)
+  if #new > 0 then check_room(q, #new, most) end
+  forget_expired(queue, t, FORGET)
   local last = #new > 0 and redis.call('HINCRBY', queue, 'sequence', #new) or 0
   local stored, records, memories, delayed, deliveries, group_ids, members = {}, {}, {}, {}, {}, {}, {}
   for n, i in ipairs(new) do

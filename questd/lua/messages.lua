@@ -7,16 +7,17 @@ local PROMOTE_LIMIT = 100 -- what one receive does of the background task's work
 -- quest_send: put messages into a queue.
 -- KEYS  the queue
 -- ARGV  version, then of each message: MessageId (16 bytes), delay in ms ('' for the queue's; a FIFO queue has no other),
---       head, body, MessageGroupId and digest of its deduplication id ('' in a standard queue)
+--       head, body, MessageGroupId and digest of its deduplication id ('' in a standard queue); then, if there is a
+--       limit, how many messages the queue may have
 -- Reply sequence of the last one; FIFO: sequence and MessageId of each, of the original for a repeated one; or 'facts'
--- Fails QueueDoesNotExist
+-- Fails QueueDoesNotExist, QueueFull most: nothing was stored
 register('quest_send', {}, function(keys, args)
-  local queue, version = keys[1], args[1]
+  local queue, version, most = keys[1], args[1], (#args - 1) % ENTRY == 1 and table.remove(args)
   local q = open(queue)
   if q.version ~= version then return facts(queue) end
   reach(queue)
-  if q.fifo then return fifo_send(q, now(), args, 2) end
-  return {standard_send(q, now(), args, 2)}
+  if q.fifo then return fifo_send(q, now(), args, 2, most) end
+  return {standard_send(q, now(), args, 2, most)}
 end)
 
 -- Hands out up to `max` visible messages to one receive after the other, up to `each` to one. Returns as receive does.

@@ -142,6 +142,11 @@ local function last_sequence(queue) return tonumber(redis.call('HGET', queue, 's
 -- What a process keeps of a queue, for a call that came with another version: nothing was done.
 local function facts(queue) return {'facts', redis.call('HGETALL', queue)} end
 
+-- Fails when a queue would have more than `most` messages with `count` new ones; false: it may have any number.
+local function check_room(q, count, most)
+  if most and redis.call('HLEN', q.messages) + count > tonumber(most) then fail('QueueFull', most) end
+end
+
 local clustered = nil
 
 -- In a Redis Cluster a slot may be half moved: one look at every key that a function may write makes it fail before

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.lua.quest import FIFO, VT, Quest
+from tests.lua.quest import FIFO, VT, Quest, failing
 
 KEY = "quest:{orders.fifo}"
 
@@ -212,3 +212,14 @@ def test_full(fifo: Quest) -> None:
 
 def _epoch(quest: Quest) -> str:
     return f"{quest.field(FIFO, 'incarnation')}.{quest.field(FIFO, 'purges') or 0}"
+
+
+def test_most_messages(fifo: Quest) -> None:
+    """In a full queue a repeated message is still told what it was, and a new one is refused."""
+    entries = [(name * 16, "", b"\x80", name, "g", name * 20) for name in (b"1", b"2", b"3")]
+    one, two, three = entries
+    assert fifo.ask("quest_send", FIFO, *one, *two, 2) == [1, b"1" * 16, 2, b"2" * 16]
+    with failing("QueueFull 2"):
+        fifo.ask("quest_send", FIFO, *three, 2)
+    assert fifo.ask("quest_send", FIFO, *two, 2) == [2, b"2" * 16]
+    assert fifo.ask("quest_send", FIFO, *one, *three, 3) == [1, b"1" * 16, 3, b"3" * 16]
