@@ -2,7 +2,7 @@
 
 PYTHON = python3
 
-.PHONY: start test bench lint audit fmt load unload clean help
+.PHONY: start test bench chaos lint audit fmt load unload clean help
 .NOTPARALLEL:
 
 start: .venv/questd ## run questd on http://127.0.0.1:9324 with a private Valkey
@@ -13,6 +13,9 @@ test: .venv/dev ## run all tests, against real servers that the tests start them
 
 bench: .venv/dev ## measure how fast questd is here, with wrk: make bench PEERS="elasticmq fauxqs goaws ministack"
 	@.venv/bin/python -m tests.bench $(if $(PEERS),--peers $(PEERS)) $(if $(README),--readme)
+
+chaos: .venv/dev ## inject faults while clients work, and check that nothing is lost: make chaos SECONDS=20 SEED=2
+	@.venv/bin/python -m tests.chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(if $(README),--readme)
 
 lint: .venv/dev ## check the code: ruff, mypy, luacheck
 	.venv/bin/ruff check .

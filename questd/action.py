@@ -258,10 +258,16 @@ class Questd:
         self.facts.pop(queue, None)
         return await self.facts_of(queue)
 
-    def now_ms(self, process: str) -> float | None:
-        """Return Redis's time as far as this process knows it, `process` being its name there."""
+    def not_after_ms(self, key: str, process: str) -> int | None:
+        """Return the time of the Redis that has `key` at which this process gives up a call that it makes now.
+
+        `process` is its name there. None as long as it does not know what time it is there.
+        """
         ahead_ms = self.ahead_ms.get(process)
-        return None if ahead_ms is None else time.monotonic() * 1000 + ahead_ms
+        if ahead_ms is None:
+            return None
+        patience = self.library.primaries.of(key).pipeline.patience
+        return round((time.monotonic() + patience) * 1000 + ahead_ms)
 
     def note_time(self, process: str, server_ms: int) -> None:
         """Keep how far Redis's clock is ahead."""

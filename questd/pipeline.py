@@ -90,6 +90,11 @@ class Pipeline:
         """Whether calls are taken now."""
         return self._down is None
 
+    @property
+    def patience(self) -> float:
+        """Seconds after which the connection is given up, unless a reply comes."""
+        return self._progress + self._deadline - time.monotonic() if self._written else self._deadline
+
     async def connect(self) -> None:
         """Connect for the first time, and stay connected from then on; raises RedisUnavailable."""
         await self._open()
@@ -217,7 +222,7 @@ class Pipeline:
         """Return why a connection ended; one on which calls wait and no reply comes for the deadline is ended."""
         patience = False
         while not wire.lost.done():
-            left = self._progress + self._deadline - time.monotonic() if self._written else self._deadline
+            left = self.patience
             if left > 0:
                 patience = True
             elif not patience:
@@ -234,7 +239,7 @@ class Pipeline:
         """
         self._will_write = False
         wire = self._wire
-        while self._queued and wire and not wire.is_full and self._down is None and self._held is None:
+        while self._queued and wire and self._held is None and self._down is None and wire.wants_more:
             calls = self._batch()
             if self._proof:
                 calls += self._proving(self._proof, calls)

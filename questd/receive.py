@@ -16,9 +16,6 @@ from questd.messages import RECORD, id_of_128, md5_of, sequence_number
 TOO_MANY = 2
 """What quest_receive says in the place of MORE to those that got nothing because too many messages are in flight."""
 
-PATIENCE_MS = 5000
-"""A receive that reaches Redis later than this after it was asked for hands nothing out: its client has its 503."""
-
 RECEIVE_ATTRIBUTES = frozenset(
     "All SenderId SentTimestamp ApproximateReceiveCount ApproximateFirstReceiveTimestamp SequenceNumber "
     "MessageDeduplicationId MessageGroupId AWSTraceHeader DeadLetterQueueSourceArn".split()
@@ -105,10 +102,10 @@ class ReceiveMessage(QueueAction):
 
     async def _ask(self, questd: Questd, wait_seconds: int, wait_ms: int, others_ms: int) -> list[Any]:
         visibility_ms = "" if self.VisibilityTimeout is None else self.VisibilityTimeout * 1000
-        process = questd.polls.name(key_of(self.QueueUrl))
-        now_ms = questd.now_ms(process)
-        not_after = "" if now_ms is None else round(now_ms + PATIENCE_MS)
-        limits = (not_after, questd.settings.max_in_flight, self.ReceiveRequestAttemptId or "")
+        key = key_of(self.QueueUrl)
+        process = questd.polls.name(key)
+        not_after = questd.not_after_ms(key, process)  # a frozen Redis that thaws gives nothing to whom has his 503
+        limits = (not_after or "", questd.settings.max_in_flight, self.ReceiveRequestAttemptId or "")
         max_number = self.MaxNumberOfMessages or 1
 
         def arguments(facts: Facts) -> tuple[int | str, ...]:

@@ -266,6 +266,8 @@ class Supervisor:
                 os.close(self._embedded.lock)
             work(write)
             status = 0
+        except RedisUnavailable as error:  # it is tried again: nobody's mistake
+            log.error("process %d cannot begin: %s", os.getpid(), error)  # noqa: TRY400
         except BaseException:
             log.exception("process %d failed", os.getpid())
         finally:
@@ -276,6 +278,7 @@ class Supervisor:
         url = str(self._settings.redis_url)
         if self._embedded:
             wait_until_ready(self._embedded.socket_path)
+            self._embedded.mend()
         try:
             wanted = promises.durability(self._settings)
             doubts = [] if self._embedded else asyncio.run(promises.doubts(url, wanted))

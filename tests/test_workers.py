@@ -204,6 +204,20 @@ def test_a_dead_worker_is_replaced() -> None:
         assert f"worker {first} ended with status -9, starting another" in questd.errors.read_text()
 
 
+def test_a_worker_waits_for_redis() -> None:
+    """A worker that begins while Redis is down is tried again, each time with one line in the log, until it serves."""
+    with running(DEFAULT) as server, serving("--redis-url", server.url) as questd:
+        server.stop()
+        os.kill(questd.pids("serve")[0], signal.SIGKILL)
+        until(lambda: len(questd.pids("serve")) > 2)
+        assert re.search(
+            r"process \d+ cannot begin: Redis cannot be reached: .*refused$", questd.errors.read_text(), re.MULTILINE
+        )
+        server.start()
+        until(questd.lives, 15)
+        assert "Traceback" not in questd.errors.read_text()
+
+
 @pytest.mark.parametrize(
     ("flag", "victim"), [("--ephemeral", "server"), ("--data-dir", "server"), ("--data-dir", "guard")]
 )

@@ -190,11 +190,15 @@ def section(results: Results) -> str:
 
 def into_readme(results: Results, root: Path = ROOT) -> None:
     """Write the figures into the README, and the picture beside it."""
-    readme = root / "README.md"
-    before, found, rest = readme.read_text().partition(BEGIN)
-    _, ended, after = rest.partition(END)
-    if not (found and ended):
-        raise ValueError(f"{readme} has no place for the figures: {BEGIN} … {END}")
-    readme.write_text(before + section(results) + after)
+    put(root / "README.md", BEGIN, END, section(results))
     (root / PICTURE).parent.mkdir(exist_ok=True)
     (root / PICTURE).write_text(picture(results))
+
+
+def put(readme: Path, begin: str, end: str, section: str) -> None:
+    """Write a section into a README, in the place of what is between two markers, and of these."""
+    before, found, rest = readme.read_text().partition(begin)
+    _, ended, after = rest.partition(end)
+    if not (found and ended):
+        raise ValueError(f"{readme} has no place for the figures: {begin} … {end}")
+    readme.write_text(before + section + after)
