@@ -89,7 +89,7 @@ register('getMessage', {'allow-oom'}, GET, function(keys, args)
   local given, more
   repeat
     rounds = rounds + 1
-    given, more = receive(q, t, count, visibility_ms)
+    given, more = receive(q, t, count, visibility_ms, 1, count)
   until #given > 0 or not more or rounds == ROUNDS
   for i, message in ipairs(given) do
     local sequence, record, tries = unpack(message)
@@ -117,6 +117,6 @@ register('deleteMessage', {'allow-oom'}, DELETE, function(keys, args)
   local entry = spoken_of(q, {handle})[1]
   if not entry.latest or not is_hidden(queue, entry.sequence, t) then fail('Message not in flight') end
 
-  remove(q, t, {entry.sequence})
+  remove(q, t, {entry.sequence}, {entry.delivery})
   return redis.status_reply('OK')
 end)

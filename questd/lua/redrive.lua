@@ -21,7 +21,7 @@ local function arrive(q, t, record)
     head.MessageGroupId = head.MessageGroupId or uuid_of(id)
     sent_ms = t
     redis.call('HSET', queue .. ':messages', sequence, record_of(t, id, cmsgpack.pack(head), body))
-    join(q, t, head.MessageGroupId, {sequence})
+    join(q, t, {head.MessageGroupId}, {[head.MessageGroupId] = {sequence}})
   else
     redis.call('HSET', queue .. ':messages', sequence, record)
     enlist(q, {sequence}, {head.MessageGroupId or ''})
@@ -101,7 +101,7 @@ local function dead_letter(q, t, sequence, record, delivery)
   if target == 'gone' then return false end
   local left, undo = leaving(q.key, record, delivery), undo_of(sequence, record, delivery)
 
-  local groups = remove(q, t, {sequence})
+  local groups = remove(q, t, {sequence}, {delivery})
   pass_on(q, t, q.target, target, left, undo)
   redis.call('HINCRBY', q.key, 'dead_lettered', 1)
   return groups
