@@ -17,7 +17,7 @@ from questd.longpoll import LongPolls
 from questd.mistakes import mistake
 from questd.namespaces import NOWHERE, Namespace
 from questd.settings import Settings
-from questd.together import Together, can_join
+from questd.together import KINDS, Together
 
 QUEUE_NAME = re.compile(r"(?=.{1,80}\Z)[A-Za-z0-9_-]+(\.fifo)?", re.ASCII)
 """What a queue may be called. It also keeps a name from leaving its hash tag."""
@@ -244,8 +244,13 @@ class Questd:
                     raise
                 continue
             try:
-                call = self.together.call if can_join(function, grouped=facts.grouped) else self.library.call
-                reply: list[Any] = await call(function, key_of(queue), *given, repeat=repeat, abandoned=abandoned)
+                key = key_of(queue)
+                if function in KINDS:
+                    reply = await self.together.call(
+                        function, key, *given, grouped=facts.grouped, repeat=repeat, abandoned=abandoned
+                    )
+                else:
+                    reply = await self.library.call(function, key, *given, repeat=repeat, abandoned=abandoned)
             except errors.QueueDoesNotExist:
                 self.facts.pop(queue, None)
                 raise
@@ -343,6 +348,11 @@ class Action(BaseModel):
         """Do it, and return the members of the answer; None for an action without output."""
         raise NotImplementedError
 
+    @classmethod
+    def wrong(cls, error: ValidationError, body: bytes, request: Request) -> "Action":  # noqa: ARG003  # a batch looks
+        """Raise what AWS answers to wrong members, or return what can be done all the same."""
+        raise mistake(error) from error
+
 
 class QueueAction(Action):
     """An action on one queue."""
@@ -355,4 +365,4 @@ def validated(action: type[Action], body: bytes, request: Request) -> Action:
     try:
         return action.model_validate_json(body, context=request.namespace)
     except ValidationError as error:
-        raise mistake(error) from error
+        return action.wrong(error, body, request)

@@ -62,6 +62,8 @@ class MoveClock(BaseModel):
 async def answer(questd: Questd, request: Request) -> Answer:
     """Return the answer to a request, whatever is wrong with it."""
     if request.target != "/":
+        if not request.target.isascii():  # RFC 9112: a target has no other characters
+            return refusal(errors.SerializationException())
         path = request.target.partition("?")[0]
         if path.startswith("/health/"):
             return await health(questd, path)
@@ -72,11 +74,11 @@ async def answer(questd: Questd, request: Request) -> Answer:
     request.namespace = namespaces.of_request(questd.home, request.headers, request.target)
     if request.method not in {"GET", "POST"}:
         return _no_operation()
-    answer_in = _aws_json if request.method == "POST" and _speaks_json(request) else _aws_query
+    speak = _aws_json if request.method == "POST" and _speaks_json(request) else _aws_query
     begun, capacity = perf_counter_ns(), questd.capacity
     capacity.requests += 1
     try:
-        given = await answer_in(questd, request)
+        given = await speak(questd, request)
     finally:
         capacity.requests -= 1
     took_ns = perf_counter_ns() - begun

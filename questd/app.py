@@ -43,7 +43,7 @@ def application(questd: Questd) -> web.Application:
         return await _write(http, await answer(questd, request))
 
     app = web.Application(client_max_size=limit)
-    app.router.add_route("*", "/{path:.*}", respond)
+    app.router.add_route("*", r"/{path:[\s\S]*}", respond)  # a line feed, too, which a dot is not
     return app
 
 

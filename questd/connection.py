@@ -28,7 +28,7 @@ CHUNK_FACTOR = 6
 """Bytes that one of the body may take on the wire: a chunk of one byte takes six."""
 
 SLICE = 4096
-"""Bytes parsed at once: a packet may hold thousands of requests."""
+"""Bytes parsed at once, but for a body: a packet may hold thousands of requests."""
 
 PIPELINED = 8
 """Requests of one connection that wait for their turn; beyond them nothing more is parsed."""
@@ -285,13 +285,18 @@ class Connection(asyncio.Protocol):
         view = memoryview(data)
         parsed = 0
         while parsed < len(data) and len(self._turns) < PIPELINED and not self._over:
-            self._parse(view[parsed : parsed + SLICE])
-            parsed += SLICE
+            most = max(SLICE, self._lacking())
+            self._parse(view[parsed : parsed + most])
+            parsed += most
         rest = b"" if self._over else data[parsed:]
         if bool(rest) != bool(self._unparsed):
             (self._transport.pause_reading if rest else self._transport.resume_reading)()
         self._keep(len(rest) - len(self._unparsed))
         self._unparsed = rest
+
+    def _lacking(self) -> int:
+        """Return how many bytes the body that has begun still lacks: no request is among them."""
+        return int(self._headers.get("content-length", 0)) - self._size if self._begun and self._headed else 0
 
     def _parse(self, piece: bytes | memoryview) -> None:
         begun = self._begun
@@ -347,44 +352,44 @@ class Connection(asyncio.Protocol):
     async def _serve(self) -> None:
         """Answer one request after the other; the task of this connection."""
         try:
-            while await self._answer_next():
-                pass
+            await self._answer_all()
             self.deadline = self._loop.time() + _time_for(self._transport.get_write_buffer_size())
             self._transport.close()
         except Exception:
             log.exception("a connection failed")
             self._transport.abort()
 
-    async def _answer_next(self) -> bool:
-        """Wait for a request and answer it; return whether there may be another."""
-        if not self._turns:
-            await self._next()
-        turn, keep = self._turns.popleft()
-        if isinstance(turn, Answer):
-            self._write(turn, keep=False)
-            await self._linger()
-            return False
-        self.answering, self.deadline = turn, math.inf
-        answer = await self._shared.core(turn)
-        self.answering = None
-        if len(turn.body) > SLICE:
-            self._keep(-len(turn.body))
-        keep = keep and not self._shared.draining and not (self._over and not self._turns)
-        self._write(answer, keep=keep, bodiless=turn.method == "HEAD")
-        if self._blocked:
-            await self._blocked
-        if self._unparsed:
-            self._parse_some(self._unparsed)
-        return keep
+    async def _answer_all(self) -> None:
+        """Wait for a request and answer it, until there can be no other."""
+        keep = True
+        while keep:
+            if not self._turns:
+                await self._called_for()
+            turn, keep = self._turns.popleft()
+            if isinstance(turn, Answer):
+                self._write(turn, keep=False)
+                await self._linger()
+                return
+            self.answering, self.deadline = turn, math.inf
+            answer = await self._shared.core(turn)
+            self.answering = None
+            if len(turn.body) > SLICE:
+                self._keep(-len(turn.body))
+            keep = keep and not self._shared.draining and not (self._over and not self._turns)
+            self._write(answer, keep=keep, bodiless=turn.method == "HEAD")
+            if self._blocked:
+                await self._blocked
+            if self._unparsed:
+                self._parse_some(self._unparsed)
 
-    async def _next(self) -> None:
-        """Wait until there is a turn."""
+    def _called_for(self) -> asyncio.Future[None]:
+        """Return what is done when there is a turn."""
         if self._begun:
             self._await_rest(begun=False)
         else:
             self.deadline = self._loop.time() + (DRAIN_SECONDS if self._shared.draining else IDLE_SECONDS)
         self._called = self._loop.create_future()
-        await self._called
+        return self._called
 
     def _write(self, answer: Answer, *, keep: bool, bodiless: bool = False) -> None:
         """Write an answer; one that nobody is there to take is undone."""

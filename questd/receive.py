@@ -139,8 +139,8 @@ class ReceiveMessage(QueueAction):
             "MD5OfBody": md5_of(body),
             "Body": text,
         }
-        names = {*(self.AttributeNames or ()), *(self.MessageSystemAttributeNames or ())}
-        if names:
+        if self.AttributeNames or self.MessageSystemAttributeNames:
+            names = {*(self.AttributeNames or ()), *(self.MessageSystemAttributeNames or ())}
             attributes = _system_attributes(questd, head, int.from_bytes(sent_ms), count, first_ms)
             if "MessageDeduplicationId" in head:
                 attributes["SequenceNumber"] = sequence_number(int(handle.split(b"-")[1]))

@@ -101,6 +101,31 @@ async def test_an_entry_fails_alone(sqs: Sqs) -> None:
     assert [message["Body"] for message in await sqs.receive(url, MaxNumberOfMessages=10)] == ["4"]
 
 
+async def test_an_entry_is_read_alike_beside_a_wrong_one(sqs: Sqs) -> None:
+    """Entries of a batch that is right are read at once, others one by one; what is stored of them is the same."""
+    url = await sqs.create()
+    attributes = {
+        "text": {"DataType": "String", "StringValue": "ä"},
+        "bytes": {"DataType": "Binary.png", "BinaryValue": "AAE="},
+    }
+    given = [
+        {"Id": "0", "MessageBody": "ä\U0001f600", "DelaySeconds": "0", "MessageAttributes": attributes},
+        {"Id": "1", "MessageBody": "x", "DelaySeconds": None, "MessageGroupId": "g", "Unknown": 5},
+    ]
+    received = []
+    for wrong in ([], [{"Id": "2", "MessageBody": ""}]):
+        reply = await sqs("SendMessageBatch", QueueUrl=url, Entries=[*given, *wrong])
+        assert [entry["Id"] for entry in reply["Successful"]] == ["0", "1"]
+        assert len(reply.get("Failed", [])) == len(wrong)
+        both = await sqs.receive(
+            url, MaxNumberOfMessages=10, MessageAttributeNames=["All"], MessageSystemAttributeNames=["MessageGroupId"]
+        )
+        received.append([(each["Body"], each.get("MessageAttributes"), each.get("Attributes")) for each in both])
+    assert received[0] == received[1]
+    assert received[0][0] == ("ä\U0001f600", attributes, None)
+    assert received[0][1] == ("x", None, {"MessageGroupId": "g"})
+
+
 async def test_a_batch_of_failures_only(sqs: Sqs) -> None:
     """When every entry fails the answer is still 200, without Successful; the queue must be there all the same."""
     url = await sqs.create()

@@ -178,10 +178,10 @@ def staged(durability: str) -> Iterator[Stage]:
     with contextlib.ExitStack() as stack:
         if durability == EMBEDDED:
             server, directory = None, stack.enter_context(tempfile.TemporaryDirectory(prefix="questd-chaos-"))
-            where: tuple[str, ...] = ("--data-dir", directory)
+            where = ["--data-dir", directory]
         else:
             options = ("--appendonly", "yes", "--appendfsync", durability, "--auto-aof-rewrite-percentage", "0")
             server = stack.enter_context(running(DEFAULT, *options, "--maxmemory-policy", "noeviction"))
-            directory, where = str(server.directory), ("--redis-url", server.url, "--durability", durability)
+            directory, where = str(server.directory), ["--redis-url", server.url, "--durability", durability]
         questd = stack.enter_context(serving(*where, "--console-port", "off", workers=("--workers", "2")))
         yield Stage(durability, questd, server, Path(directory))
