@@ -177,7 +177,8 @@ def _wanted(questd: Questd, request: Request, action: Action) -> list[tuple[str,
         return [(name, action.QueueUrl)]
     bare = getattr(action, "QueueName", None)
     if bare:
-        return [(name, request.namespace.name(bare) if QUEUE_NAME.fullmatch(bare) else "")]
+        namespace = request.namespace.of_account(getattr(action, "QueueOwnerAWSAccountId", None) or "")
+        return [(name, namespace.name(bare) if QUEUE_NAME.fullmatch(bare) else "")]
     arns = {name: redrive.source_of(action), "SendMessage": getattr(action, "DestinationArn", None)}
     return [(each, questd.name_of(arn) or "") for each, arn in arns.items() if arn] or [(name, "")]
 

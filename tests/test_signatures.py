@@ -209,6 +209,35 @@ def test_scope(old: str, new: str, text: str) -> None:
         signer(request, SECRETS, now())
 
 
+def _form() -> Request:
+    request = AWSRequest("POST", f"{URL}/000000000000/q?Action=ReceiveMessage")
+    SigV4Auth(Credentials(*KEY), "sqs", "eu-west-1").add_auth(request)
+    return received(request)
+
+
+@pytest.mark.parametrize("make", [_form, by_query])
+def test_an_action_that_is_not_signed(make: Callable[[], Request]) -> None:
+    """A signed request is not made one for another action by a header that says it and is not signed; others do no harm."""
+    request = make()
+    request.headers = {**request.headers, "x-amz-user-agent": "any"}
+    assert signer(request, SECRETS, now()) == KEY[0]
+    request.headers = {**request.headers, "x-amz-target": "AmazonSQS.PurgeQueue"}
+    with pytest.raises(errors.InvalidScope, match="'X-Amz-Target' must be a 'SignedHeader'") as caught:
+        signer(request, SECRETS, now())
+    assert (caught.value.status, caught.value.code) == (403, "SignatureDoesNotMatch")
+
+
+def test_a_plus_is_a_space() -> None:
+    """`+` in a query string is signed as what an action reads there: a space, and not the plus of `%2B`."""
+    request = by_query("/?Action=SendMessage&MessageBody=1%2B1")
+    request.target = request.target.replace("%2B", "+")
+    with pytest.raises(errors.SignatureDoesNotMatch):
+        signer(request, SECRETS, now())
+    request = by_query("/?Action=SendMessage&MessageBody=1%201")
+    request.target = request.target.replace("%20", "+")
+    assert signer(request, SECRETS, now()) == KEY[0]
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [
