@@ -21,6 +21,9 @@ from questd.signatures import signer
 
 EVERYTHING = "*:*"
 
+ROOT = 0
+"""The user who may have the keys' file beside questd's own: as containers mount it."""
+
 
 class BadKeys(Exception):
     """Access keys cannot be used; the text says which and why, and never a secret."""
@@ -64,9 +67,11 @@ def keys_of(file: Path | None, listed: str | None) -> Keys:
 
 def _read(file: Path) -> Keys:
     try:
-        mode = file.stat().st_mode
-        if stat.S_IMODE(mode) & 0o077:
+        status = file.stat()
+        if stat.S_IMODE(status.st_mode) & 0o077:
             raise BadKeys(f"{file} can be read by others than its owner: chmod 600 {file}")
+        if status.st_uid not in {os.geteuid(), ROOT}:
+            raise BadKeys(f"{file} belongs to another user, who could change the keys: chown it")
         if not os.access(file, os.R_OK):
             raise BadKeys(f"{file} cannot be read")
         return TypeAdapter(Keys).validate_python(tomllib.loads(file.read_text()))
