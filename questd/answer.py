@@ -4,7 +4,7 @@ Which protocol a request speaks is decided here, and every failure becomes an an
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from time import perf_counter_ns
 
@@ -61,6 +61,8 @@ class MoveClock(BaseModel):
 
 async def answer(questd: Questd, request: Request) -> Answer:
     """Return the answer to a request, whatever is wrong with it."""
+    if questd.gate is None and _is_from_another_site(request.headers):
+        return Answer(403, PLAIN, b"without access keys, questd answers no web page of another site\n")
     if request.target != "/":
         if not request.target.isascii():  # RFC 9112: a target has no other characters
             return refusal(errors.SerializationException())
@@ -86,6 +88,14 @@ async def answer(questd: Questd, request: Request) -> Answer:
     if questd.settings.access_log:
         _log(request, given, took_ns)
     return given
+
+
+def _is_from_another_site(headers: Mapping[str, str]) -> bool:
+    """Tell whether a browser asks because a web page wants it to: whoever wrote that may not reach this port himself."""
+    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+    if site is not None and site not in {"none", "same-origin"}:
+        return True
+    return origin is not None and origin.partition("//")[2] != headers.get("host")
 
 
 def _log(request: Request, given: Answer, took_ns: int) -> None:
