@@ -175,6 +175,13 @@ USER = f"arn:aws:iam::{OTHER}:user/stranger"
         (STRANGER, "SendMessage", policy(statement(Principal={"AWS": OTHER})), True),
         (STRANGER, "SendMessage", policy(statement(Principal={"AWS": [OWN, f"arn:aws:iam::{OTHER}:root"]})), True),
         (STRANGER, "SendMessage", policy(statement(Principal={"AWS": USER})), True),
+        (STRANGER, "SendMessage", policy(statement(Principal={"AWS": USER.replace("aws", "aws-us-gov")})), True),
+        (
+            OWNER,
+            "SendMessage",
+            policy(statement(Effect="Deny", Principal={"AWS": f"arn:aws-cn:iam::{OWN}:root"})),
+            False,
+        ),
         (STRANGER, "SendMessage", policy(statement(Principal={"AWS": f"{USER}2"})), False),
         (STRANGER, "SendMessage", policy(statement(Principal={"Service": "sns.amazonaws.com"})), False),
         (STRANGER, "SendMessage", policy(statement(Resource=ARN)), True),
