@@ -63,16 +63,9 @@ async def answer(questd: Questd, request: Request) -> Answer:
     """Return the answer to a request, whatever is wrong with it."""
     if questd.gate is None and _is_from_another_site(request.headers):
         return Answer(403, PLAIN, b"without access keys, questd answers no web page of another site\n")
-    if request.target != "/":
-        if not request.target.isascii():  # RFC 9112: a target has no other characters
-            return refusal(errors.SerializationException())
-        path = request.target.partition("?")[0]
-        if path.startswith("/health/"):
-            return await health(questd, path)
-        if path == "/_localstack/health":
-            return await _localstack_health(questd)
-        if path == "/_questd/clock" and questd.settings.test_mode:
-            return await _clock(questd, request)
+    beside = await _beside_actions(questd, request) if request.target != "/" else None
+    if beside:
+        return beside
     request.namespace = namespaces.of_request(questd.home, request.headers, request.target)
     if request.method not in {"GET", "POST"}:
         return _no_operation()
@@ -90,8 +83,22 @@ async def answer(questd: Questd, request: Request) -> Answer:
     return given
 
 
+async def _beside_actions(questd: Questd, request: Request) -> Answer | None:
+    """Return the answer to a target that is none of SQS's; None for any other."""
+    if not request.target.isascii():  # RFC 9112: a target has no other characters
+        return refusal(errors.SerializationException())
+    path = request.target.partition("?")[0]
+    if path.startswith("/health/"):
+        return await health(questd, path)
+    if path == "/_localstack/health":
+        return await _localstack_health(questd)
+    if path == "/_questd/clock" and questd.settings.test_mode:
+        return await _clock(questd, request)
+    return None
+
+
 def _is_from_another_site(headers: Mapping[str, str]) -> bool:
-    """Tell whether a browser asks because a web page wants it to: whoever wrote that may not reach this port himself."""
+    """Tell whether a browser asks for a web page, whose author may be somebody who cannot reach this port himself."""
     site, origin = headers.get("sec-fetch-site"), headers.get("origin")
     if site is not None and site not in {"none", "same-origin"}:
         return True

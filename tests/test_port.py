@@ -111,7 +111,7 @@ def test_a_certificate_that_cannot_be_used(tmp_path: Path, certificate: dict[str
     ):
         with pytest.raises(StartFailed, match="--tls-"):
             tls(Settings.model_validate(given))
-    encrypt = ["openssl", "pkey", "-in", certificate["tls_key"], "-aes256", "-passout", "pass:word"]
+    encrypt = ["openssl", "pkey", "-in", str(certificate["tls_key"]), "-aes256", "-passout", "pass:word"]
     subprocess.run([*encrypt, "-out", tmp_path / "encrypted"], check=True, capture_output=True)
     with pytest.raises(StartFailed, match="--tls-key needs a passphrase"):
         tls(Settings.model_validate(certificate | {"tls_key": tmp_path / "encrypted"}))
