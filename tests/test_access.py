@@ -18,6 +18,7 @@ from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
+from questd import access
 from questd.access import BadKeys, Key, Principal, Resource, keys_of, why_not
 from questd.settings import Settings
 from tests.client import Sqs, serving
@@ -329,6 +330,22 @@ async def test_permissions_open_a_queue(redis_server: RedisServer, settings: dic
             assert "<Body>x</Body>" in await response.text()
         assert (await sqs.ask("PurgeQueue", QueueUrl=url)).status == 200
         assert (await sqs.ask("DeleteQueue", QueueUrl=url)).status == 403
+
+
+async def test_a_policy_that_another_worker_changed(
+    redis_server: RedisServer, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What one process grants and takes back counts at the others too, also when nobody else asks them for the queue."""
+    monkeypatch.setattr(access, "FRESH_SECONDS", 0.0)
+    async with serving(redis_server.url, **settings) as here, serving(redis_server.url, **settings) as there:
+        owner, stranger = client(here, "OWNER", 0), client(there, "STRANGER", 2)
+        url = (await _in_thread(owner.create_queue, QueueName="orders-eu"))["QueueUrl"]
+        assert (await refused(stranger.purge_queue, QueueUrl=url))[1] == "AccessDenied"
+        permission = {"QueueUrl": url, "Label": "l", "AWSAccountIds": [OTHER], "Actions": ["PurgeQueue"]}
+        await _in_thread(owner.add_permission, **permission)
+        await _in_thread(stranger.purge_queue, QueueUrl=url)
+        await _in_thread(owner.remove_permission, QueueUrl=url, Label="l")
+        assert (await refused(stranger.purge_queue, QueueUrl=url))[1] == "AccessDenied"
 
 
 async def test_the_url_of_another_accounts_queue(redis_server: RedisServer, settings: dict[str, Any]) -> None:
