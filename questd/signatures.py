@@ -88,7 +88,7 @@ def _of_header(request: Request) -> Signature | None:
     if algorithm != ALGORITHM:
         return None
     given = dict(part.strip().partition("=")[::2] for part in rest.split(","))
-    time = request.headers.get("x-amz-date", "")
+    time = request.headers.get("x-amz-date") or request.headers.get("date", "")
     lacking = [f"Authorization header requires '{name}' parameter." for name in PARAMETERS if not given.get(name)]
     if not time:
         lacking.append("Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header.")

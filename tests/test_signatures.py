@@ -13,7 +13,7 @@ from botocore.credentials import Credentials
 
 from questd import errors
 from questd.action import Request
-from questd.signatures import signer
+from questd.signatures import Scope, Signature, sign, signer
 
 KEY = ("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
 SECRETS = dict([KEY])
@@ -173,6 +173,22 @@ def test_incomplete(header: str, text: str) -> None:
     with pytest.raises(errors.IncompleteSignature, match=re.escape(text)) as caught:
         signer(request, SECRETS, now())
     assert (caught.value.status, caught.value.code) == (400, "IncompleteSignature")
+
+
+def test_a_date_of_http() -> None:
+    """Without X-Amz-Date the time is that of Date, in the same form (contract 10.1)."""
+    request = by_header()
+    stamp = request.headers["x-amz-date"]
+    _changed("authorization", ";x-amz-date", "")(request)
+    request.headers = {name: value for name, value in request.headers.items() if name != "x-amz-date"} | {"date": stamp}
+    scope = Scope(stamp[:8], "eu-west-1", "sqs")
+    signed = tuple(request.headers["authorization"].partition("SignedHeaders=")[2].partition(",")[0].split(";"))
+    right = sign(request, Signature(KEY[0], scope, stamp, signed, "", timedelta()), KEY[1])
+    _changed("authorization", request.headers["authorization"][-64:], right)(request)
+    assert signer(request, SECRETS, now()) == KEY[0]
+    request.headers = {**request.headers, "date": "Thu, 26 Nov 2026 12:00:00 GMT"}
+    with pytest.raises(errors.InvalidScope, match="Date in Credential scope"):
+        signer(request, SECRETS, now())
 
 
 def test_no_date() -> None:
