@@ -100,8 +100,8 @@ async def _beside_actions(questd: Questd, request: Request) -> Answer | None:
 def _is_from_another_site(headers: Mapping[str, str]) -> bool:
     """Tell whether a browser asks for a web page, whose author may be somebody who cannot reach this port himself."""
     site, origin = headers.get("sec-fetch-site"), headers.get("origin")
-    if site is not None and site not in {"none", "same-origin"}:
-        return True
+    if site is not None:
+        return site not in {"none", "same-origin"}
     return origin is not None and origin.partition("//")[2] != headers.get("host")
 
 

@@ -304,9 +304,10 @@ async def test_a_host_that_is_none(watched: Watched, host: bytes) -> None:
         ((b"Origin: http://evil.example",), b"403"),
         ((b"Origin: null",), b"403"),
         ((b"Sec-Fetch-Site: none",), b"200"),
-        ((b"Sec-Fetch-Site: same-origin", b"Origin: http://localhost:9324"), b"200"),
+        ((b"Origin: http://localhost:9324",), b"200"),
+        ((b"Sec-Fetch-Site: same-origin", b"Origin: https://proxy.example"), b"200"),
     ],
-    ids=range(6),
+    ids=range(7),
 )
 async def test_a_web_page_of_another_site(watched: Watched, headers: tuple[bytes, ...], status: bytes) -> None:
     """A page in somebody's browser, which reaches this machine where its author does not, can do nothing to a queue."""
