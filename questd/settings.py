@@ -242,13 +242,22 @@ def read(flags: Mapping[str, Any]) -> Settings:
     """Return the settings, `flags` (field name → value) before all other sources. Raises BadSetting."""
     config = flags.get("config") or os.environ.get(variable("config"))
     try:
-        return Settings(**flags)
+        found = Settings(**flags)
+        if found.config:
+            _check_mode(found.config)
     except ValidationError as error:
         by_name = {str(detail["loc"][0]): detail for detail in error.errors()}
         problems = [_problem(name, detail, flags, config) for name, detail in by_name.items()]
         raise BadSetting("; ".join(problems)) from None
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadSetting(f"{config}: {error}") from None
+    return found
+
+
+def _check_mode(config: Path) -> None:
+    """Refuse a file with access keys that others can read, as one of --keys-file is."""
+    if config.stat().st_mode & 0o077 and "keys" in tomllib.loads(config.read_text()):
+        raise BadSetting(f"{config} has access keys and can be read by others than its owner: chmod 600 {config}")
 
 
 def _problem(name: str, detail: ErrorDetails, flags: Mapping[str, Any], config: object) -> str:

@@ -34,6 +34,21 @@ def test_the_file_may_be_named_by_a_flag(tmp_path: Path) -> None:
     assert read({"config": str(file)}).strict_aws
 
 
+def test_keys_in_a_file_that_others_can_read(tmp_path: Path) -> None:
+    """A file of settings with access keys in it must be for its owner only; any other may be for everybody."""
+    file = tmp_path / "questd.toml"
+    file.write_text('port = 1\nkeys = "ID:a secret of some length"\n')
+    file.chmod(0o640)
+    with pytest.raises(BadSetting, match=r"questd\.toml has access keys .*: chmod 600") as raised:
+        read({"config": str(file)})
+    assert "a secret" not in str(raised.value)
+    file.chmod(0o600)
+    assert read({"config": str(file)}).keys == "ID:a secret of some length"
+    file.write_text("port = 1\n")
+    file.chmod(0o644)
+    assert read({"config": str(file)}).port == 1
+
+
 def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     """A variable that is set to nothing, as in `${PORT:-}`, leaves the default."""
     monkeypatch.setenv("QUESTD_PORT", "")
