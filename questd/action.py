@@ -127,6 +127,12 @@ class Gate(Protocol):
         """Raise an SQSError unless he may have what he asks for."""
 
 
+def home_of(settings: Settings) -> Namespace:
+    """Return a server's own namespace."""
+    region, account = settings.region, settings.account
+    return Namespace(region, account, (region, account) if settings.multi_region else None)
+
+
 @dataclass
 class Questd:
     """What an action may use."""
@@ -148,13 +154,11 @@ class Questd:
     @cached_property
     def home(self) -> Namespace:
         """The server's own namespace."""
-        region, account = self.settings.region, self.settings.account
-        return Namespace(region, account, (region, account) if self.settings.multi_region else None)
+        return home_of(self.settings)
 
     def arn(self, queue: str) -> str:
         """Return the ARN of a queue."""
-        region, account, bare = namespaces.parts(self.home, queue)
-        return f"arn:{namespaces.partition(region)}:sqs:{region}:{account}:{bare}"
+        return namespaces.arn(self.home, queue)
 
     def name_of(self, arn: str) -> str | None:
         """Return the queue that an ARN names; None when it can be none of this server's."""

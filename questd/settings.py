@@ -8,7 +8,7 @@ import os
 import re
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,6 +21,9 @@ from questd import addresses
 from questd.addresses import FORMS
 
 PREFIX = "QUESTD_"
+
+TABLES = frozenset({"queues"})
+"""What the TOML file may hold beside settings (declared.py)."""
 
 
 class BadSetting(Exception):
@@ -68,13 +71,20 @@ def _redis_url(url: str) -> str:
     return url
 
 
+class _File(TomlConfigSettingsSource):
+    """The settings in the TOML file."""
+
+    def __call__(self) -> dict[str, Any]:
+        return {name: value for name, value in super().__call__().items() if name not in TABLES}
+
+
 class Settings(BaseSettings):
     """The settings of one questd: those given here, then QUESTD_* variables, then the TOML file, then the defaults."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", frozen=True)
 
     config: Annotated[Path, AfterValidator(_file)] | None = Field(
-        None, description="TOML file with settings, one `name = value` a line"
+        None, description="TOML file with settings, one `name = value` a line, and queues, a table [queues.NAME] each"
     )
     host: str = Field("127.0.0.1", min_length=1, description="address to listen on")
     port: int = Field(9324, ge=0, le=65535, description="TCP port to listen on; 0 takes any free one")
@@ -177,7 +187,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         path = (env_settings() | init_settings()).get("config")
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, path)
+        return init_settings, env_settings, _File(settings_cls, path)
 
 
 def flag(name: str) -> str:
@@ -209,10 +219,15 @@ def read(flags: Mapping[str, Any]) -> Settings:
         raise BadSetting(f"{config}: {error}") from None
 
 
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return the question after a name that is close to a known one, '' after any other."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {near[0]}?)" if near else ""
+
+
 def _problem(name: str, detail: ErrorDetails, flags: Mapping[str, Any], config: object) -> str:
     if detail["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(name, Settings.model_fields, n=1)
-        return f"{name} in {config} is no setting" + (f" (did you mean {near[0]}?)" if near else "")
+        return f"{name} in {config} is no setting{did_you_mean(name, [*Settings.model_fields, *TABLES])}"
     if name in flags:
         origin = flag(name)
     else:

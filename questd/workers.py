@@ -19,7 +19,7 @@ from typing import NoReturn
 
 from redis.exceptions import RedisError
 
-from questd import grants, library, promises, worker
+from questd import declared, grants, library, promises, worker
 from questd.access import BadKeys, keys_of
 from questd.crew import DRAIN, Crew, Forked
 from questd.durability import CannotPromise
@@ -72,6 +72,7 @@ def run(settings: Settings, again: Callable[[], Settings]) -> None:
 def check(settings: Settings) -> None:
     """Raise BadSetting when settings do not fit together, StartFailed when the files that they name cannot be used."""
     promises.check(settings)
+    declared.read(settings)
     try:
         keys_of(settings.keys_file, settings.keys)
     except BadKeys as error:
@@ -129,7 +130,7 @@ class Supervisor:
                 self._keep_server(self._embedded)
             if self._loader:
                 self._follow_loader(self._loader)
-            if self._reloading:
+            if self._reloading and not self._loader:
                 self._reload()
             if self._replacing:
                 self._replacing = False
@@ -218,10 +219,10 @@ class Supervisor:
             log.warning("a restart is needed for a new %s", ", ".join(changed))
         self._settings = read.model_copy(update={name: getattr(self._settings, name) for name in fixed})
         logging.getLogger().setLevel(read.log_level.upper())
-        if self._workers.begun:  # else the loader is not done yet, and they come with these settings
-            for crew in self._crews:
-                crew.replace()
-            self._workers.resize(read.workers)
+        self._loader = self._fork(self._declare)
+        for crew in self._crews:
+            crew.replace()
+        self._workers.resize(read.workers)
         log.info("the settings were read again")
 
     def _announce(self) -> None:
@@ -284,6 +285,15 @@ class Supervisor:
             os._exit(1)
         for doubt in doubts:
             log.warning("%s", doubt)
+        self._declare(report)
+
+    def _declare(self, report: int) -> None:
+        """Make the queues that are declared in the configuration file."""
+        try:
+            asyncio.run(declared.make(self._settings))
+        except BadSetting as error:
+            os.write(report, str(error).encode())
+            os._exit(1)
 
     def _serve(self, report: int) -> None:
         """Serve requests until a signal or the end of the supervisor."""
