@@ -1,4 +1,4 @@
-"""The command line: `questd serve`, `load`, `unload`, `backup`, `restore`. Every flag is a field of Settings.
+"""The command line: `questd serve`, `check`, `load`, `unload`, `backup`, `restore`. Every flag is a field of Settings.
 
 It owns what users read when something is wrong: one line that begins with "questd:", and the exit status.
 """
@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from pydantic.fields import FieldInfo
 from redis.exceptions import RedisError
 
-from questd import __version__, backup, grants, library, settings, workers
+from questd import __version__, backup, checkup, grants, library, settings, workers
 from questd.embedded import StartFailed
 from questd.pipeline import RedisUnavailable
 from questd.settings import BadSetting, Settings, hidden
@@ -109,6 +109,15 @@ def _serve(read: Settings, options: argparse.Namespace) -> None:
     workers.run(read, lambda: settings.read(options.flags))
 
 
+def _check(read: Settings, _options: argparse.Namespace) -> None:
+    sound = True
+    for finding in checkup.findings(read):
+        sys.stdout.write(f"{finding}\n")
+        sound = sound and finding.verdict != checkup.WRONG
+    if not sound:
+        raise StartFailed("serve would not start so")
+
+
 def _load(read: Settings, options: argparse.Namespace) -> None:
     if options.print:
         sys.stdout.write(library.source(test_mode=read.test_mode))
@@ -151,6 +160,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"questd {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _command(commands, _serve, SERVE, Settings.model_fields)
+    _command(commands, _check, checkup.HELP, Settings.model_fields)
     load = _command(commands, _load, LOAD, ("config", "redis_url", "test_mode"))
     load.add_argument("--print", action="store_true", help="write the library to standard output instead")
     unload = _command(commands, _unload, UNLOAD, ("config", "redis_url"))

@@ -231,11 +231,42 @@ async def make(settings: Settings) -> None:
             await _make(questd, queue)
 
 
+async def outlook(settings: Settings) -> list[tuple[str, str]]:
+    """Return the name of each queue and what `make` would do about it; nothing is written.
+
+    The library is loaded. Raises BadSetting.
+    """
+    queues = read(settings)
+    async with server.connected(settings, "declared") as questd:
+        declared = {each.arn for each in queues}
+        for queue in queues:
+            if queue.target and queue.target not in declared:
+                await _check_target(questd, queue)
+        return [(queue.create.QueueName, await _outlook(questd, queue)) for queue in queues]
+
+
+async def _check_target(questd: Questd, queue: Declared) -> None:
+    try:
+        await questd.facts_of(questd.name_of(queue.target) or "")
+    except errors.QueueDoesNotExist:
+        raise BadSetting(f"{queue.place} its dead-letter queue {queue.target} is neither declared nor there") from None
+
+
+async def _outlook(questd: Questd, queue: Declared) -> str:
+    try:
+        if not await queue.create.is_there(questd, queue.name):
+            return "will be made"
+    except errors.QueueNameExists as error:
+        return f"will be changed: another {error.values[0]}"
+    if new := await _new_tags(questd, queue):
+        return f"will be changed: other tags ({', '.join(new)})"
+    return "is as it is declared"
+
+
 async def _make(questd: Questd, queue: Declared) -> None:
     try:
         there = await _created(questd, queue)
-        tags = (await _act(questd, queue, ListQueueTags) or {}).get("Tags", {})
-        if new := {key: value for key, value in (queue.create.tags or {}).items() if tags.get(key) != value}:
+        if new := await _new_tags(questd, queue):
             await _act(questd, queue, TagQueue, Tags=new)
     except errors.SQSError as error:
         text, key = _meaning(error, queue.create.Attributes)
@@ -255,6 +286,12 @@ async def _created(questd: Questd, queue: Declared) -> bool:
         log.info("the queue %s was changed", queue.name)
         return True
     return there
+
+
+async def _new_tags(questd: Questd, queue: Declared) -> dict[str, str]:
+    """Return the declared tags that a queue has not."""
+    tags = (await _act(questd, queue, ListQueueTags) or {}).get("Tags", {})
+    return {key: value for key, value in (queue.create.tags or {}).items() if tags.get(key) != value}
 
 
 async def _act(questd: Questd, queue: Declared, action: type[QueueAction], **members: object) -> dict[str, Any] | None:
