@@ -1,4 +1,4 @@
-"""The command line: `questd serve`, `check`, `load`, `unload`, `backup`, `restore`. Every flag is a field of Settings.
+"""The command line: `questd serve`, `check`, `import`, `load`, … Every flag is a field of Settings.
 
 It owns what users read when something is wrong: one line that begins with "questd:", and the exit status.
 """
@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from pydantic.fields import FieldInfo
 from redis.exceptions import RedisError
 
-from questd import __version__, backup, checkup, grants, library, settings, workers
+from questd import __version__, backup, checkup, grants, imports, library, settings, workers
 from questd.embedded import StartFailed
 from questd.pipeline import RedisUnavailable
 from questd.settings import BadSetting, Settings, hidden
@@ -118,6 +118,10 @@ def _check(read: Settings, _options: argparse.Namespace) -> None:
         raise StartFailed("serve would not start so")
 
 
+def _import(_read: Settings, options: argparse.Namespace) -> None:
+    sys.stdout.write(imports.toml(options.file))
+
+
 def _load(read: Settings, options: argparse.Namespace) -> None:
     if options.print:
         sys.stdout.write(library.source(test_mode=read.test_mode))
@@ -161,6 +165,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _command(commands, _serve, SERVE, Settings.model_fields)
     _command(commands, _check, checkup.HELP, Settings.model_fields)
+    _command(commands, _import, imports.HELP, ()).add_argument("file", metavar="FILE", type=Path)
     load = _command(commands, _load, LOAD, ("config", "redis_url", "test_mode"))
     load.add_argument("--print", action="store_true", help="write the library to standard output instead")
     unload = _command(commands, _unload, UNLOAD, ("config", "redis_url"))

@@ -65,7 +65,7 @@ def test_help_of_serve(capsys: pytest.CaptureFixture[str]) -> None:
         assert str(field.description) in words
 
 
-@pytest.mark.parametrize("command", ["serve", "check", "load", "unload", "backup", "restore"])
+@pytest.mark.parametrize("command", ["serve", "check", "import", "load", "unload", "backup", "restore"])
 def test_help_has_an_example(capsys: pytest.CaptureFixture[str], command: str) -> None:
     """The help of a command shows how it is used."""
     with pytest.raises(SystemExit, match=r"^0$"):
