@@ -10,12 +10,11 @@ import socket
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from redis.exceptions import NoPermissionError, RedisError
+from redis.exceptions import NoPermissionError
 
-from questd import declared, grants, library, port, promises, topology, workers
+from questd import declared, grants, library, loader, port, promises, topology
 from questd.access import BadKeys, keys_of
 from questd.embedded import StartFailed, fitting, servers, socket_of, url_of
-from questd.pipeline import RedisUnavailable
 from questd.primaries import client_of
 from questd.settings import BadSetting, Settings, hidden
 
@@ -151,8 +150,8 @@ async def _redis(settings: Settings) -> list[Finding]:
         found.append(Finding(WRONG, str(grants.GrantsMissing([grants.rule_against(error)]))))
     except BadSetting as error:
         found.append(Finding(WRONG, str(error)))
-    except (*workers.REFUSALS, RedisUnavailable, RedisError) as error:
-        found.append(Finding(WRONG, workers.explained(error, url)))
+    except loader.REFUSALS as error:
+        found.append(Finding(WRONG, loader.explained(error, url)))
     return found
 
 

@@ -260,14 +260,17 @@ class SetQueueAttributes(QueueAction):
 
     async def __call__(self, questd: Questd, _request: Request) -> None:
         """Check and change them."""
-        await questd.facts_of(self.QueueUrl)
-        policy = self.Attributes.get("RedrivePolicy", "")
-        redrive = stored({"RedrivePolicy": policy}, {}, None) if "RedrivePolicy" in self.Attributes else {}
-        redrive = await _claim_target(questd, self.QueueUrl, redrive, policy)
+        target: Texts = {}
 
         def fields(facts: Facts) -> Texts:
             scope = facts.DeduplicationScope if facts.FifoQueue else None
             limits = questd.settings.attribute_limits
-            return stored(self.Attributes, limits, scope, facts.FifoThroughputLimit) | redrive
+            return stored(self.Attributes, limits, scope, facts.FifoThroughputLimit) | target
 
+        policy = self.Attributes.get("RedrivePolicy")
+        if policy:  # all is checked before the target is told
+            reply = await questd.call("quest_facts", self.QueueUrl, repeat=True)
+            claimed = fields(questd.learn(self.QueueUrl, reply[1]))
+            claimed = await _claim_target(questd, self.QueueUrl, claimed, policy)
+            target["deadLetterTarget"] = claimed["deadLetterTarget"]
         await questd.change(self.QueueUrl, fields)

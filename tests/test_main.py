@@ -1,5 +1,6 @@
 """The command line: what it teaches, and the one line that it says when something is wrong."""
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -182,17 +183,21 @@ def test_an_old_redis() -> None:
     """A Redis older than 7 is told apart from one that cannot be reached."""
 
     def answer(listener: socket.socket) -> None:
-        connection, _ = listener.accept()
-        with connection:
-            while request := connection.recv(65536).upper():
-                text = b"redis_version:6.2.14\r\n"
-                reply = b"$%d\r\n%s\r\n" % (len(text), text) if b"INFO\r\n" in request.split(b"SETINFO")[-1] else b""
-                connection.sendall(b"+OK\r\n" * request.count(b"SETINFO") + reply)
+        with contextlib.suppress(OSError):  # the listener is closed at the end
+            while True:
+                connection, _ = listener.accept()
+                with connection:
+                    while request := connection.recv(65536).upper():
+                        text = b"redis_version:6.2.14\r\n"
+                        told = b"$%d\r\n%s\r\n" % (len(text), text)
+                        reply = told if b"INFO\r\n" in request.split(b"SETINFO")[-1] else b""
+                        connection.sendall(b"+OK\r\n" * request.count(b"SETINFO") + reply)
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=answer, args=(listener,))
         thread.start()
         result = run("serve", "--port", "0", "--redis-url", f"redis://127.0.0.1:{listener.getsockname()[1]}")
+        listener.shutdown(socket.SHUT_RDWR)  # ends the waiting for another connection
         thread.join()
     assert result.returncode == 1
     assert "6.2.14" in result.stderr
