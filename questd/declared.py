@@ -4,13 +4,11 @@ It owns the names that a table may hold beside AWS's, the order of dead-letter q
 what an attribute may be is known to the actions, which do the making.
 """
 
-import contextlib
 import json
 import logging
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -23,6 +21,7 @@ from questd.queue_attributes import FIFO_ONLY, SETTABLE
 from questd.queues import CreateQueue, SetQueueAttributes
 from questd.settings import BadSetting, Settings, did_you_mean
 from questd.tags import ListQueueTags, TagQueue
+from questd.toml import line_of
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +33,7 @@ def _text(value: object) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, int | dict):
-        return json.dumps(value)
+        return json.dumps(value, default=str)  # TOML has dates
     raise ValueError("should be a number, true or false, a text or a table")
 
 
@@ -87,32 +86,9 @@ class File:
 
     def place(self, name: str, key: str = "") -> str:
         """Return where a queue, or a key of it, is declared: the file, the line, the table."""
-        known = lines(self.content)
-        line = known.get(("queues", name, key)) or known.get(("queues", name))
+        line = line_of(self.content, "queues", name, key) or line_of(self.content, "queues", name)
         shown = json.dumps(name) if FIFO in name else name
         return f"{self.path}{f', line {line}' if line else ''}: [queues.{shown}]"
-
-
-@lru_cache(1)
-def lines(content: str) -> dict[tuple[str, ...], int]:
-    """Return the line at which each table and key is complete, by the names that lead to it.
-
-    tomllib tells no lines, but what the first n of them say.
-    """
-    found: dict[tuple[str, ...], int] = {}
-    text = content.splitlines(keepends=True)
-    for number in range(1, len(text) + 1):
-        with contextlib.suppress(tomllib.TOMLDecodeError):  # it ends within a value
-            for path in _paths(tomllib.loads("".join(text[:number]))):
-                found.setdefault(path, number)
-    return found
-
-
-def _paths(table: Mapping[str, object], *above: str) -> Iterator[tuple[str, ...]]:
-    for name, value in table.items():
-        yield (*above, name)
-        if isinstance(value, dict):
-            yield from _paths(value, *above, name)
 
 
 @dataclass(frozen=True)

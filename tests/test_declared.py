@@ -10,6 +10,7 @@ import pytest
 from questd import declared, library
 from questd.settings import BadSetting, Settings
 from tests.client import ARN, Sqs, serving
+from tests.clusters import ClusterServers
 from tests.servers import RedisServer
 
 ORDERS = """\
@@ -71,6 +72,8 @@ async def described(sqs: Sqs, name: str) -> dict[str, str]:
 async def test_queues_are_made(loaded: RedisServer, tmp_path: Path) -> None:
     """Attributes, dead-letter queues, FIFO by name and tags are as the file says; a dead-letter queue may stand last."""
     await made(loaded, tmp_path, ORDERS)
+    with loaded.client() as client:  # in one step, since its dead-letter queue came first
+        assert client.hget("quest:{orders}", "version").endswith(b".1")
     async with serving(loaded.url) as sqs:
         orders = await described(sqs, "orders")
         assert (orders["VisibilityTimeout"], orders["SqsManagedSseEnabled"]) == ("45", "false")
@@ -132,6 +135,19 @@ async def test_several_at_once(loaded: RedisServer, tmp_path: Path) -> None:
         assert "RedrivePolicy" in await described(sqs, "orders")
 
 
+async def test_a_cluster(servers: ClusterServers, tmp_path: Path) -> None:
+    """In a Cluster queues and their dead-letter queues are made in slots of their own, and nothing is written twice."""
+    await library.load(servers.url, test_mode=True)
+    settings = configured(tmp_path, ORDERS, redis_url=servers.url, test_mode=True)
+    await declared.make(settings)
+    assert [what for _, what in await declared.outlook(settings)] == ["is as it is declared"] * 3
+    async with serving(servers.url) as sqs:
+        assert len((await sqs("ListQueues"))["QueueUrls"]) == 3
+        assert "RedrivePolicy" in await described(sqs, "orders")
+        sources = await sqs("ListDeadLetterSourceQueues", QueueUrl="orders-dead")
+        assert [url.rpartition("/")[2] for url in sources["queueUrls"]] == ["orders"]
+
+
 async def test_regions_and_accounts(loaded: RedisServer, tmp_path: Path) -> None:
     """With multi_region a queue may be in another region and account; its dead-letter queue is there too."""
     content = """
@@ -149,6 +165,8 @@ async def test_regions_and_accounts(loaded: RedisServer, tmp_path: Path) -> None
     before = writes(loaded)
     await made(loaded, tmp_path, content, multi_region=True)
     assert writes(loaded) == before
+    settings = configured(tmp_path, content, redis_url=loaded.url, multi_region=True)
+    assert [what for _, what in await declared.outlook(settings)] == ["is as it is declared"] * 2
     async with serving(loaded.url, multi_region=True) as sqs:
         url = f"{sqs.url}/queue/eu-west-1/111122223333/orders"
         assert (await sqs.attributes(url))["QueueArn"] == "arn:aws:sqs:eu-west-1:111122223333:orders"
@@ -179,6 +197,10 @@ async def test_regions_and_accounts(loaded: RedisServer, tmp_path: Path) -> None
         (
             "[queues]\norders.DelaySeconds = true",
             "FILE, line 2: [queues.orders] Invalid value for the parameter DelaySeconds.",
+        ),
+        (
+            "[queues.orders]\nPolicy = { a = 2020-01-01 }",
+            "FILE, line 2: [queues.orders] Invalid value for the parameter Policy.",
         ),
         ("[queues.orders]\nFifoQueue = true", "FILE, line 1: [queues.orders] "),
         (
@@ -231,12 +253,3 @@ async def test_limits_are_the_settings(loaded: RedisServer, tmp_path: Path) -> N
 def test_without_a_file() -> None:
     """Without a file, or without queues in it, nothing is declared."""
     assert declared.read(Settings()) == []
-
-
-def test_lines() -> None:
-    """Each key is found at the line at which it ends, in every form that TOML has for it."""
-    content = '[queues]\na = { x = 1 }\nb.y = """\n[queues.c]\n"""\n["queues".\'d.fifo\']\nz = [\n1]\n'
-    found = declared.lines(content)
-    expected = {("a", "x"): 2, ("b", "y"): 5, ("d.fifo",): 6, ("d.fifo", "z"): 8}
-    assert {path[1:]: line for path, line in found.items() if path[1:] in expected} == expected
-    assert ("queues", "c") not in found
