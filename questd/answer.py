@@ -198,6 +198,8 @@ async def _for_tests(questd: Questd, request: Request, path: str) -> Answer:
     act, example = FOR_TESTS[path]
     if request.method != "POST":
         return Answer(405, PLAIN, b"POST %s\n" % example, {"Allow": "POST"})
+    if act is _chaos and questd.settings.workers > 1:  # only one of them would know
+        return Answer(409, PLAIN, b"chaos needs a questd of --workers 1\n")
     try:
         result = await act(questd, request.body or b"{}")
     except ValidationError as error:
