@@ -24,9 +24,9 @@ REGION = "us-east-1"
 
 SERVE = (
     "serve --host 127.0.0.1 --port 0 --console-port off --workers 1 --ephemeral --test-mode --multi-region"
-    f" --region {REGION} --log-level warning"
+    f" --region {REGION} --dead-letter-after 0 --log-level warning"
 ).split()
-"""Every setting that a test relies on: those of the user's environment are not for his tests."""
+"""Each setting of the server: those of the user's environment are not for his tests. Nobody waits for a dead letter."""
 
 PATIENCE = 30
 """Seconds that a server may take to start: a busy machine needs longer than the usual one."""

@@ -50,6 +50,7 @@ def test_names_inside() -> None:
 
 
 async def ask(sqs: Sqs, region: str, account: str, action: str, **members: Any) -> Reply:
+    """Ask for an action as an account in a region."""
     headers = {**JSON, "X-Amz-Target": f"AmazonSQS.{action}", "Authorization": SIGNED.format(account, region)}
     return await sqs.post(json.dumps(members).encode(), headers)
 
