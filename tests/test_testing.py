@@ -1,5 +1,6 @@
 """A server of a test's own without pytest: it starts, keeps accounts apart, moves its clock, and always ends."""
 
+import asyncio
 import json
 import os
 import signal
@@ -125,6 +126,19 @@ def test_chaos(account: Account) -> None:
     assert [entry["Id"] for entry in answer["Failed"]] == ["a"]
     with pytest.raises(ServerFailed, match="explosions"):
         account.chaos(explosions=1)
+
+
+async def test_in_coroutines(server: Server, account: Account) -> None:
+    """A coroutine's long poll gets a delayed message as soon as the clock is moved."""
+    sqs, url = account.client(), account.create_queue()
+    sqs.send_message(QueueUrl=url, MessageBody="x", DelaySeconds=900)
+    waiting = asyncio.create_task(asyncio.to_thread(received, sqs, url, WaitTimeSeconds=20))
+    begun = time.monotonic()
+    await asyncio.wait({waiting}, timeout=0.05)
+    assert not waiting.done()
+    server.clock.advance(900)
+    assert await waiting == ["x"]
+    assert time.monotonic() - begun < 10
 
 
 def test_variables_lead_to_the_account(account: Account) -> None:
