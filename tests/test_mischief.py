@@ -182,6 +182,15 @@ async def test_a_seed_tells_what_happens(sqs: Sqs) -> None:
     assert 0 < sum(seen[0]) < 40
 
 
+async def test_kinds_do_not_strike_together(sqs: Sqs) -> None:
+    """The requests that one kind strikes are not those that another does."""
+    seen = []
+    for kind in ("throttling", "unavailable"):
+        await chaos(sqs, account=ANOTHER, seed=1, **{kind: 0.5})
+        seen.append(await refused(sqs))
+    assert seen[0] != seen[1]
+
+
 async def test_accounts_are_apart(sqs: Sqs) -> None:
     """The chaos of an account is nobody else's, and ends without a trace when that of the last one does."""
     await chaos(sqs, account=ANOTHER, throttling=1)
