@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from questd import errors, namespaces
 from questd.capacity import Capacity
+from questd.counts import Page
 from questd.library import Library, key_of
 from questd.longpoll import LongPolls
 from questd.mistakes import mistake
@@ -85,6 +86,10 @@ class Request:
     """Who asks: set by one step; '' is anybody."""
     action: str = ""
     """The name of the action it turned out to ask for; '' before that."""
+    asked: "Action | None" = None
+    """The action, once it is known to be a right one."""
+    waited_ns: int = 0
+    """How long it has waited for messages: no time that its answer took."""
     namespace: Namespace = NOWHERE
     """Where its queues are: set by one step."""
     undo: Callable[[], None] | None = None
@@ -124,6 +129,9 @@ class Gate(Protocol):
     def identify(self, request: Request) -> None:
         """Say in the request who signed it. Raises an SQSError when the signature is not good."""
 
+    def trusts(self, name: str, secret: str) -> bool:
+        """Tell whether this is the secret of a key that may do everything."""
+
     async def check(self, questd: "Questd", request: Request, action: "Action") -> None:
         """Raise an SQSError unless he may have what he asks for."""
 
@@ -143,6 +151,7 @@ class Questd:
     library: Library
     polls: LongPolls
     capacity: Capacity
+    counts: Page
     gate: Gate | None = None
     """Nobody is kept out without one."""
     troubles: dict[str, Trouble] = field(default_factory=dict)

@@ -88,6 +88,11 @@ class Application:
         self._surplus: set[Surplus] = set()
         self._server: asyncio.Server | None = None
 
+    @property
+    def connections(self) -> int:
+        """How many clients are connected."""
+        return len(self._runner.server.connections) if self._runner.server else 0
+
     async def start(self, sock: socket.socket, tls: ssl.SSLContext | None = None) -> None:
         """Accept connections on a bound socket."""
         await self._runner.setup()

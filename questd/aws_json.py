@@ -26,6 +26,7 @@ def action_of(request: Request) -> Action:
     action = named(name, request)
     if action is None or prefix != TARGET_PREFIX:
         raise errors.UnknownOperationException
+    request.action = name
     body = request.body or b"{}"
     if len(body) > LARGE and _is_crowded(body):
         raise errors.SerializationException

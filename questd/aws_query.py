@@ -95,6 +95,7 @@ def action_of(request: Request, given: Mapping[str, str]) -> Action:
     action = named(name, request)
     if action is None or (request.queue and name in NOT_ON_A_QUEUE):
         raise errors.InvalidAction(name)
+    request.action = name
     tree = _tree(given)
     entry = action.entry_model if issubclass(action, BatchAction) else None
     members = _members(tree, action.model_fields, entry.model_fields if entry else (), entry.__name__ if entry else "")

@@ -38,12 +38,13 @@ from typing import ClassVar
 
 
 class SQSError(ValueError):
-    """An error as a client gets it: full `type`, older `code`, HTTP `status`, whose `fault`, and the `message`.
+    """An error as a client gets it: AWS's `name`, full `type`, older `code`, HTTP `status`, whose `fault`, and the `message`.
 
     A ValueError, so that pydantic looks at a whole request before one of its mistakes is answered.
     """
 
     namespace: ClassVar[str]
+    name: ClassVar[str] = ""
     type: ClassVar[str] = ""
     code: ClassVar[str] = ""
     status: ClassVar[int] = 400
@@ -52,7 +53,8 @@ class SQSError(ValueError):
     def __init_subclass__(cls, *, code: str | None = None, status: int | None = None) -> None:
         """Name the direct children of the two bases; what is below them keeps their name."""
         if "namespace" in vars(cls.__base__):
-            cls.type = f"{cls.namespace}#{cls.__name__}"
+            cls.name = cls.__name__
+            cls.type = f"{cls.namespace}#{cls.name}"
             cls.code = code or cls.__name__
         if status:
             cls.status = status

@@ -6,6 +6,7 @@ having asked hands it on. It knows nothing of HTTP or messages: `ask` is the cal
 """
 
 import asyncio
+import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -78,8 +79,13 @@ class LongPolls:
         # A publisher counts who hears it on its own server only: this process has another name on each.
         return f"{self._process}.{primary.name}" if primary.name else self._process
 
-    async def receive(self, key: str, seconds: float, ask: Ask) -> list[Any]:
-        """Ask for messages of the queue `key` until there are some, for at most `seconds`. Raises TooManyWaiting."""
+    async def receive(
+        self, key: str, seconds: float, ask: Ask, slept: Callable[[int], None] = lambda _: None
+    ) -> list[Any]:
+        """Ask for messages of the queue `key` until there are some, for at most `seconds`.
+
+        `slept` gets the ns of every sleep in between. Raises TooManyWaiting.
+        """
         queue = self._queues.setdefault(key, _Queue())
         waiter = _Waiter(asyncio.get_running_loop().time() + seconds)
         queue.join(waiter)
@@ -95,7 +101,9 @@ class LongPolls:
                 if reply[MORE] or queue.missed:
                     queue.missed = False
                     continue
+                begun = time.perf_counter_ns()
                 woken = await self._sleep(queue, waiter)
+                slept(time.perf_counter_ns() - begun)
                 if self._closed:
                     return NOTHING
         finally:

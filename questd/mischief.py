@@ -91,7 +91,7 @@ class _Trouble:
 
     async def around(self, questd: Questd, request: Request, action: Action) -> dict[str, Any] | None:
         """Do an action late, badly, not at all, or without a word."""
-        if self._chaos.actions is not None and request.action not in self._chaos.actions:
+        if self._chaos.actions is not None and type(action).__name__ not in self._chaos.actions:
             return await action(questd, request)
         if self._strikes("delays"):
             await asyncio.sleep(self._dice["delays"].uniform(0, self._chaos.longest_delay))

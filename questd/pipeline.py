@@ -67,6 +67,8 @@ class Pipeline:
         """Called after every successful connection, the first one too."""
         self.losses: list[Callable[[], None]] = []
         """Called whenever a connection was lost, or could not be made again."""
+        self.calls = self.writes = 0
+        """How many calls were written, in how many pieces; whoever counts them takes them away."""
         self._find = find
         self._durability = durability
         self._proof: Proof | None = None
@@ -89,6 +91,11 @@ class Pipeline:
     def connected(self) -> bool:
         """Whether calls are taken now."""
         return self._down is None
+
+    @property
+    def waiting(self) -> int:
+        """How many calls wait for their replies."""
+        return len(self._queued) + len(self._written)
 
     @property
     def patience(self) -> float:
@@ -119,7 +126,7 @@ class Pipeline:
         packed = pack_command(command)  # type: ignore[arg-type]  # the stub forgot the dots of tuple[…, ...]
         if self._down is not None:
             future.set_exception(RedisUnavailable(self._down))
-        elif len(self._queued) + len(self._written) >= self._max_calls or self._bytes + len(packed) > self._max_bytes:
+        elif self.waiting >= self._max_calls or self._bytes + len(packed) > self._max_bytes:
             future.set_exception(RedisUnavailable("too many calls are waiting for Redis"))
         else:
             self._bytes += len(packed)
@@ -246,6 +253,8 @@ class Pipeline:
             if not self._written:
                 self._progress = time.monotonic()
             self._written.extend(calls)
+            self.calls += len(calls)
+            self.writes += 1
             wire.write([call.packed for call in calls])
 
     def _proving(self, proof: Proof, calls: list[Call]) -> list[Call]:

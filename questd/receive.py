@@ -67,13 +67,13 @@ class ReceiveMessage(QueueAction):
 
     async def __call__(self, questd: Questd, request: Request) -> dict[str, Any]:
         """Ask once, or wait for messages; what nobody can be given goes back."""
-        reply = await self._received(questd)
+        reply = await self._received(questd, request)
         if len(reply) <= FIRST:
             return {}
         request.undo = lambda: self._give_back(questd, reply)
         return {"Messages": [self.shown(questd, *reply[i : i + 4]) for i in range(FIRST, len(reply), 4)]}
 
-    async def _received(self, questd: Questd) -> list[Any]:
+    async def _received(self, questd: Questd, request: Request) -> list[Any]:
         """Return the reply of quest_receive, waited for as long as the request says, else as the queue says by now."""
         while True:
             wait_seconds = self.WaitTimeSeconds
@@ -81,7 +81,7 @@ class ReceiveMessage(QueueAction):
                 wait_seconds = (await questd.facts_of(self.QueueUrl)).ReceiveMessageWaitTimeSeconds
             try:
                 if wait_seconds:
-                    return await self._poll(questd, wait_seconds)
+                    return await self._poll(questd, request, wait_seconds)
                 reply = await self._ask(questd, 0, 0, 0)
                 while len(reply) == FIRST and reply[MORE]:
                     if reply[MORE] == TOO_MANY:
@@ -91,12 +91,16 @@ class ReceiveMessage(QueueAction):
                 continue
             return reply
 
-    async def _poll(self, questd: Questd, wait_seconds: int) -> list[Any]:
+    async def _poll(self, questd: Questd, request: Request, wait_seconds: int) -> list[Any]:
+        def slept(ns: int) -> None:
+            request.waited_ns += ns
+            questd.counts.add("long_poll_ns", ns)
+
         async def ask(wait_ms: int, others_ms: int) -> list[Any]:
             return await self._ask(questd, wait_seconds, wait_ms, others_ms)
 
         try:
-            return await questd.polls.receive(key_of(self.QueueUrl), wait_seconds, ask)
+            return await questd.polls.receive(key_of(self.QueueUrl), wait_seconds, ask, slept)
         except errors.TooManyInFlight:  # a long poll is told nothing of it (contract 2.10)
             return []
 

@@ -183,6 +183,12 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="least severe log lines to show: debug, info, warning or error"
     )
+    log_format: Literal["text", "json"] = Field(
+        "text", description="log lines as text for people, or json: one JSON object a line"
+    )
+    access_log: bool = Field(
+        default=False, description="log a line for each request: who asked for what, and what came of it; never a body"
+    )
 
     @property
     def attribute_limits(self) -> dict[str, int]:

@@ -195,6 +195,8 @@ class Together:
     """The calls of one tick, by what can be done together."""
 
     def __init__(self, library: Library) -> None:
+        self.merged = 0
+        """How many calls needed no function call of their own; whoever counts them takes them away."""
         self._library = library
         self._loop = asyncio.get_running_loop()
         self._open: dict[Hashable, _Group] = {}
@@ -239,6 +241,7 @@ class Together:
             self._begin(group)
 
     def _begin(self, group: _Group) -> None:
+        self.merged += len(group.calls) - 1
         try:
             reply = self._library.primaries.call(*group.command(), repeat=group.repeat, abandoned=group.take_back)
         except Exception as error:  # noqa: BLE001  # nobody may wait for a call that could not be made

@@ -120,9 +120,15 @@ def test_compose_stays_on_this_machine() -> None:
     """Since it serves anyone, docker-compose.yml publishes its ports on the loopback address and nowhere else."""
     text = (ROOT / "docker-compose.yml").read_text()
     assert 'QUESTD_ANONYMOUS: "true"' in text
-    assert re.findall(r"ports:\n((?: +- .*\n)+)", text) == [
-        '      - "127.0.0.1:9324:9324"\n      - "127.0.0.1:9325:9325"\n'
-    ]
+    published = re.findall(r'- "(\S+):(\d+):\d+"', "".join(re.findall(r"ports:\n((?: +- .*\n)+)", text)))
+    assert published == [("127.0.0.1", "9324"), ("127.0.0.1", "9325"), ("127.0.0.1", "3000")]
+
+
+def test_files_of_compose_are_here() -> None:
+    """Every file of the repository that docker-compose.yml mounts is there."""
+    mounted = re.findall(r"- \./(\S+?):", (ROOT / "docker-compose.yml").read_text())
+    assert mounted
+    assert [name for name in mounted if not (ROOT / name).is_file()] == []
 
 
 def test_no_file_names_a_registry() -> None:
