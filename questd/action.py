@@ -142,6 +142,13 @@ def home_of(settings: Settings) -> Namespace:
     return Namespace(region, account, (region, account) if settings.multi_region else None)
 
 
+class Trouble(Protocol):
+    """What stands around every action of an account for which a test has asked for chaos."""
+
+    async def around(self, questd: "Questd", request: Request, action: "Action") -> dict[str, Any] | None:
+        """Do it, with what SQS does at its worst. Raises an SQSError, too."""
+
+
 @dataclass
 class Questd:
     """What an action may use."""
@@ -153,6 +160,8 @@ class Questd:
     counts: Page
     gate: Gate | None = None
     """Nobody is kept out without one."""
+    troubles: dict[str, Trouble] = field(default_factory=dict)
+    """By account, in test mode only."""
     facts: dict[str, Facts] = field(default_factory=dict)
     ahead_ms: dict[str, float] = field(default_factory=dict)
     """How far Redis's clock is ahead of this process's monotonic one, from the first receive on; by the process's name

@@ -174,7 +174,9 @@ class Settings(BaseSettings):
         default=False,
         description="as slow as AWS: 60 s after DeleteQueue and between purges, dead-lettering only on a receive",
     )
-    test_mode: bool = Field(default=False, description="let tests move the clock: POST /_questd/clock")
+    test_mode: bool = Field(
+        default=False, description="let tests move the clock and ask for chaos: POST /_questd/clock, /_questd/chaos"
+    )
     anonymous: bool = Field(default=False, description="serve anyone, also beyond this machine")
     keys_file: Annotated[Path, AfterValidator(_file)] | None = Field(
         None,

@@ -138,7 +138,7 @@ def test_no_file_names_a_registry() -> None:
         assert found is None, f"{path}: {found}"
 
 
-@pytest.mark.parametrize("extra", [None, "dev", "import"])
+@pytest.mark.parametrize("extra", [None, "dev", "import", "testing"])
 def test_dependencies_are_bounded(extra: str | None) -> None:
     """Each dependency has a version above which it was not tried, and a reason beside it."""
     text = (ROOT / "pyproject.toml").read_text()

@@ -45,9 +45,9 @@ class Started(NamedTuple):
 
 
 @pytest.fixture
-def questd(tmp_path: Path) -> Iterator[Started]:
-    """Run `questd serve` with a data directory of its own."""
-    with started(tmp_path) as running:
+def questd(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Started]:
+    """Run `questd serve` with a data directory of its own, and the flags that a test is parametrized with."""
+    with started(tmp_path, *getattr(request, "param", ())) as running:
         yield running
 
 
@@ -97,9 +97,19 @@ def test_redis_cli(questd: Started) -> None:
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+@pytest.mark.parametrize("questd", [["--workers", "1"]], indirect=True)
 def test_clock(questd: Started) -> None:
-    """The clock moves."""
-    assert re.fullmatch(r'{"now_ms":\d+}', questd.run(["bash", "-e"], story("clock")))
+    """The clock moves, and chaos is understood."""
+    told = questd.run(["bash", "-e"], story("clock"))
+    assert re.fullmatch(r'{"now_ms":\d+}({.*"throttling":0\.1,.*})({.*"throttling":0\.0,.*})', told)
+
+
+def test_fixtures(tmp_path: Path) -> None:
+    """The tests of somebody's own code pass as they are printed."""
+    (tmp_path / "test_orders.py").write_text(story("fixtures"))
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
+    told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "2 passed" in told.stdout, told.stdout + told.stderr
 
 
 def test_queues(tmp_path: Path) -> None:
