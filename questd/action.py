@@ -319,7 +319,7 @@ class Action(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    right: ClassVar[str] = ""
+    needs: ClassVar[str] = ""
     """The AWS action whose right it needs; '' is that of its own name."""
 
     async def __call__(self, questd: Questd, request: Request) -> dict[str, Any] | None:

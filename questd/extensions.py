@@ -34,7 +34,7 @@ def _states(states: list[str]) -> list[str]:
 class PeekMessages(QueueAction):
     """Show messages without receiving them: nothing is counted or hidden."""
 
-    right: ClassVar[str] = "ReceiveMessage"
+    needs: ClassVar[str] = "ReceiveMessage"
 
     States: Annotated[Strings, AfterValidator(_states)] | None = None
     Contains: str | None = None
@@ -85,7 +85,7 @@ def _not_too_many(messages: list[Peekable]) -> list[Peekable]:
 class DropMessages(QueueAction):
     """Delete messages that were peeked at, whatever their state."""
 
-    right: ClassVar[str] = "DeleteMessage"
+    needs: ClassVar[str] = "DeleteMessage"
 
     Messages: Annotated[list[Peekable], AfterValidator(_not_too_many)]
 
@@ -97,7 +97,7 @@ class DropMessages(QueueAction):
 class PauseQueue(QueueAction):
     """Let a queue take messages and hand none out."""
 
-    right: ClassVar[str] = "SetQueueAttributes"
+    needs: ClassVar[str] = "SetQueueAttributes"
 
     async def __call__(self, questd: Questd, _request: Request) -> dict[str, Any]:
         """Return whether that changed anything."""
@@ -107,7 +107,7 @@ class PauseQueue(QueueAction):
 class ResumeQueue(QueueAction):
     """Let a paused queue hand messages out again."""
 
-    right: ClassVar[str] = "SetQueueAttributes"
+    needs: ClassVar[str] = "SetQueueAttributes"
 
     async def __call__(self, questd: Questd, _request: Request) -> dict[str, Any]:
         """Return whether that changed anything."""
@@ -117,7 +117,7 @@ class ResumeQueue(QueueAction):
 class GetQueueFigures(QueueAction):
     """Return how a queue is at this moment."""
 
-    right: ClassVar[str] = "GetQueueAttributes"
+    needs: ClassVar[str] = "GetQueueAttributes"
 
     async def __call__(self, questd: Questd, _request: Request) -> dict[str, Any]:
         """Return counts, the age of the oldest message in ms, and the sequence of the latest, which may be gone."""

@@ -143,7 +143,7 @@ async def test_awss_prefix_has_none_of_them(sqs: Sqs) -> None:
 
 def test_each_needs_a_right_that_keys_and_policies_know() -> None:
     """Each names the AWS action whose right it needs."""
-    rights = {name: action.right for name, action in extensions.ACTIONS.items()}
+    rights = {name: action.needs for name, action in extensions.ACTIONS.items()}
     assert set(rights.values()) <= ACTIONS.keys()
     shared = {name for name, right in rights.items() if right in GRANTABLE}
     assert shared == {"PeekMessages", "DropMessages", "GetQueueFigures"}
