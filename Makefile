@@ -2,7 +2,7 @@
 
 PYTHON = python3
 
-.PHONY: start test bench lint fmt load unload clean help
+.PHONY: start test bench lint audit fmt load unload clean help
 .NOTPARALLEL:
 
 start: .venv/questd ## run questd on http://127.0.0.1:9324 with a private Valkey
@@ -24,16 +24,24 @@ lint: .venv/dev ## check the code: ruff, mypy, luacheck
 	elif [ -n "$$CI" ]; then echo 'luacheck is missing: apt-get install lua-check' >&2; exit 1; \
 	else echo 'The Lua files were not checked, luacheck is missing: apt-get install lua-check'; fi
 
+# What is asked is what `pip install questd` would bring today. Where the advisories cannot be had, nothing is claimed.
+audit: .venv/dev ## look for known vulnerabilities in what questd depends on, in PyPI's advisories
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.10,<3'
+	@.venv/bin/pip-audit --strict --progress-spinner off . > .venv/audit 2>&1; status=$$?; cat .venv/audit; \
+	if grep -qE 'could not be audited|(Connection|Service|HTTP)Error' .venv/audit; then \
+	echo 'Nothing was found out: the advisories of PyPI cannot be had from here (a mirror may lack them).' >&2; fi; \
+	exit $$status
+
 fmt: .venv/dev ## format the code, and repair what ruff can
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
 
-# The URL reaches questd through the environment, so that no shell reads a password in it.
+# The URL reaches questd through the environment, so that no shell reads a password in it and `ps` does not show it.
 load: .venv/questd ## put the library into a Redis: make load REDIS_URL=redis://127.0.0.1:6379
-	@.venv/bin/questd load $(if $(REDIS_URL),--redis-url "$$REDIS_URL")
+	@$(if $(REDIS_URL),QUESTD_REDIS_URL="$$REDIS_URL") .venv/bin/questd load
 
 unload: .venv/questd ## take the library out again, messages stay: make unload REDIS_URL=…
-	@.venv/bin/questd unload $(if $(REDIS_URL),--redis-url "$$REDIS_URL")
+	@$(if $(REDIS_URL),QUESTD_REDIS_URL="$$REDIS_URL") .venv/bin/questd unload
 
 clean: ## remove .venv and everything else that was made here; messages stay
 	rm -rf .venv .bench build dist *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache

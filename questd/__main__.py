@@ -1,4 +1,4 @@
-"""The command line: `questd serve`, `questd load`, `questd unload`. Every flag is a field of Settings.
+"""The command line: `questd serve`, `load`, `unload`, `backup`, `restore`. Every flag is a field of Settings.
 
 It owns what users read when something is wrong: one line that begins with "questd:", and the exit status.
 """
@@ -6,15 +6,17 @@ It owns what users read when something is wrong: one line that begins with "ques
 import argparse
 import asyncio
 import logging
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from pydantic.fields import FieldInfo
 from redis.exceptions import RedisError
 
-from questd import __version__, grants, library, settings, workers
+from questd import __version__, backup, grants, library, settings, workers
 from questd.embedded import StartFailed
 from questd.pipeline import RedisUnavailable
 from questd.settings import BadSetting, Settings, hidden
@@ -48,6 +50,20 @@ Without --redis-url: redis://127.0.0.1:6379.
   questd unload --redis-url redis://127.0.0.1:6379
 """
 
+BACKUP = """\
+Write all that the private Redis holds to a file, while questd runs on its --data-dir and goes on.
+The file is a snapshot of one moment in Redis's own format (RDB), readable by this user only.
+
+  questd backup /backups/questd.rdb
+"""
+
+RESTORE = """\
+Make a new --data-dir out of a backup, or of any snapshot of a Redis (RDB). Then start questd on it.
+
+  questd restore /backups/questd.rdb --data-dir ~/restored
+  questd serve --data-dir ~/restored
+"""
+
 SOURCES = "Each setting is taken from its flag, else its QUESTD_ variable, else the file that --config names."
 
 
@@ -67,10 +83,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in settings.unknown_variables():
         sys.stderr.write(f"questd: {name} is no setting, it is ignored\n")
     flags = {name: value for name, value in options.items() if name in Settings.model_fields}
-    if "keys" in flags:
-        sys.stderr.write(
-            "questd: the secrets of --keys can be seen by everybody on this machine: use --keys-file or QUESTD_KEYS\n"
-        )
+    for name, instead in _exposed(flags):
+        seen = f"{settings.flag(name)} can be seen by everybody on this machine"
+        sys.stderr.write(f"questd: the secrets of {seen}: use {instead} or {settings.variable(name)}\n")
     try:
         command(settings.read(flags), argparse.Namespace(**options, flags=flags))
     except (BadSetting, StartFailed) as refused:
@@ -79,6 +94,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:  # before serve, or while load waits for Redis
         return 128 + signal.SIGINT
     return 0
+
+
+def _exposed(flags: dict[str, str]) -> Iterable[tuple[str, str]]:
+    """Yield the settings that have a secret on the command line, and what to use instead."""
+    if "keys" in flags:
+        yield "keys", "--keys-file"
+    if hidden(url := flags.get("redis_url", "")) != url:
+        yield "redis_url", "--config"
 
 
 def _serve(read: Settings, options: argparse.Namespace) -> None:
@@ -97,11 +120,28 @@ def _unload(read: Settings, options: argparse.Namespace) -> None:
     _on_redis(read, lambda url: library.unload(url, force=options.force), "no library any more in")
 
 
+def _backup(read: Settings, options: argparse.Namespace) -> None:
+    if read.redis_url:
+        raise StartFailed("the messages are in a Redis of your own, which redis-cli --rdb FILE backs up")
+    backup.take(read.data_dir, options.file, _tell)
+    sys.stdout.write(f"questd: all that is in {read.data_dir} was written to {options.file}\n")
+
+
+def _restore(read: Settings, options: argparse.Namespace) -> None:
+    backup.restore(options.file, read.data_dir)
+    sys.stdout.write(f"questd: restored, start it with: questd serve --data-dir {shlex.quote(str(read.data_dir))}\n")
+
+
+def _tell(progress: str) -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\rquestd: {progress} \r")
+
+
 def _on_redis(read: Settings, act: Callable[[str], Coroutine[Any, Any, None]], done: str) -> None:
     url = read.redis_url or LOCAL_REDIS
     try:
         asyncio.run(act(url))
-    except (library.LibraryRefused, grants.GrantsMissing, RedisUnavailable, RedisError) as error:
+    except (*workers.REFUSALS, RedisUnavailable, RedisError) as error:
         raise StartFailed(workers.explained(error, url)) from None
     sys.stdout.write(f"questd: {done} {hidden(url)}\n")
 
@@ -115,6 +155,8 @@ def _parser() -> argparse.ArgumentParser:
     load.add_argument("--print", action="store_true", help="write the library to standard output instead")
     unload = _command(commands, _unload, UNLOAD, ("config", "redis_url"))
     unload.add_argument("--force", action="store_true", help="also while a questd uses that Redis")
+    _command(commands, _backup, BACKUP, ("config", "data_dir")).add_argument("file", metavar="FILE", type=Path)
+    _command(commands, _restore, RESTORE, ("config", "data_dir")).add_argument("file", metavar="FILE", type=Path)
     return parser
 
 

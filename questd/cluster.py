@@ -14,6 +14,7 @@ from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from redis.exceptions import AskError, ClusterDownError, MovedError, RedisError, ResponseError, TryAgainError
 
 from questd.addresses import Addresses
+from questd.durability import Durability
 from questd.pipeline import Pipeline, RedisUnavailable
 from questd.primaries import LEASE, Execute, Primaries, Primary, Route, client_of
 from questd.wire import Node
@@ -44,8 +45,8 @@ class Cluster(Primaries):
 
     clustered = True
 
-    def __init__(self, addresses: Addresses) -> None:
-        super().__init__(addresses)
+    def __init__(self, addresses: Addresses, durability: Durability | None = None) -> None:
+        super().__init__(addresses, durability)
         self.call = self._call
         self._by_slot: list[Primary | None] = [None] * REDIS_CLUSTER_HASH_SLOTS
         self._nodes = list(addresses.nodes)
@@ -133,7 +134,7 @@ class Cluster(Primaries):
                 return primary.pipeline
         guest = self._guests.get(node)
         if guest is None:
-            guest = self._guests[node] = Pipeline(self.addresses.server(node))
+            guest = self._guests[node] = self._pipeline(self.addresses.server(node))
             await _connect(guest)
         elif not guest.connected:
             await asyncio.sleep(TRY_AGAIN_SECONDS)
@@ -205,7 +206,7 @@ class Cluster(Primaries):
 
     def _primary(self, name: str, url: str) -> Primary:
         log.info("a primary of the Cluster: %s", name)
-        pipeline = Pipeline(url)
+        pipeline = self._pipeline(url)
         primary = Primary(url, pipeline, name)
         pipeline.losses.append(self._suspect.set)
         pipeline.connects.append(lambda: self._connected(primary))

@@ -126,9 +126,10 @@ class Embedded:
     def __init__(self, settings: Settings, lifeline: int, pause: Callable[[float], None]) -> None:
         self._lifeline = lifeline
         self._maxmemory = settings.maxmemory or str(_memory() * 60 // 100)
+        self._appendfsync = settings.durability
         self.data = None if settings.ephemeral else settings.data_dir
         try:
-            self.lock = None if self.data is None else _locked(self.data, pause)
+            self.lock = None if self.data is None else locked(self.data, pause)
             self.server = choose(self.data, servers())
         except OSError as error:
             text = f"cannot keep data in {self.data}: {error.strerror}. Choose another --data-dir"
@@ -160,6 +161,8 @@ class Embedded:
                 env=os.environ | {"LC_ALL": "C"},  # Valkey 8 does not start in a locale that is not installed
             )
         log.debug("process %d started: guard of %s", self._guard.pid, self.server)
+        if self.data:
+            _write(self.data / "socket", f"{self.socket_path}\n")
 
     def _command(self) -> list[str]:
         options = {
@@ -168,7 +171,7 @@ class Embedded:
             "unixsocketperm": "700",
             "dir": str(self.data or self.home),
             "appendonly": "yes" if self.data else "no",
-            "appendfsync": "everysec",
+            "appendfsync": self._appendfsync,
             "save": "",
             "maxmemory": self._maxmemory,
             "maxmemory-policy": "noeviction",
@@ -203,6 +206,14 @@ class Embedded:
             os.close(self.lock)
 
 
+def socket_of(directory: Path) -> Path | None:
+    """Return the socket of the server that runs on a data directory, None when there is none."""
+    with contextlib.suppress(FileNotFoundError):
+        path = Path((directory / "socket").read_text().strip())
+        return path if path.is_socket() else None
+    return None
+
+
 def _memory() -> int:
     """Return how many bytes this machine, or this container, has."""
     size = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -211,7 +222,7 @@ def _memory() -> int:
     return size
 
 
-def _locked(directory: Path, pause: Callable[[float], None]) -> int:
+def locked(directory: Path, pause: Callable[[float], None]) -> int:
     """Return a descriptor that holds `directory` for questd, and for every process that inherits it."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)

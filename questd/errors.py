@@ -26,7 +26,8 @@
         ├── AccessDeniedException ── AccessDenied, AnonymousDenied
         ├── IncompleteSignatureException ── IncompleteSignature
         ├── InvalidSignatureException ── InvalidScope, SignatureDoesNotMatch, SignatureExpired, SignatureTooEarly
-        └── UnrecognizedClientException, InternalFailure, RequestEntityTooLargeException, ServiceUnavailable, UnknownOperationException ── InvalidAction
+        ├── ServiceUnavailable ── OtherLayout
+        └── UnrecognizedClientException, InternalFailure, RequestEntityTooLargeException, UnknownOperationException ── InvalidAction
 
 Subclasses of a named error carry its texts; the name on the wire is that of the class below the two bases.
 """
@@ -575,6 +576,10 @@ class UnrecognizedCollection(SerializationException):
 
 class ServiceUnavailable(FrameworkError, status=503):
     """{reason}"""
+
+
+class OtherLayout(ServiceUnavailable):
+    """The queue {name} is stored in layout {found}, and this questd knows layout {known}. Another version of questd made it: run that one."""
 
 
 class UnknownOperationException(FrameworkError, code="InvalidAction"):

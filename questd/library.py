@@ -7,6 +7,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Callable
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -21,7 +22,7 @@ log = logging.getLogger(__name__)
 
 FILES = (
     *("quest", "longpoll", "groups", "fair", "windows", "visibility", "queues", "redrive", "handles"),
-    *("standard", "fifo", "messages", "tasks", "background", "peek", "figures", "grants", "quest_api"),
+    *("standard", "fifo", "messages", "tasks", "background", "peek", "figures", "durability", "grants", "quest_api"),
 )
 """In this order: a later file uses what an earlier one defined."""
 
@@ -53,6 +54,7 @@ def source(*, test_mode: bool) -> str:
     return "\n".join((folder / f"{name}.lua").read_text() for name in names)
 
 
+@cache
 def version() -> int:
     """Return the version of the library in this questd."""
     found = re.search(r"^local VERSION = (\d+)", source(test_mode=False), re.MULTILINE)
@@ -68,6 +70,8 @@ async def load_with(execute: Execute, *, test_mode: bool) -> None:
             f"this Redis has version {loaded} of the library, loaded by a newer questd (this one has {version()}). "
             "Run that questd, or remove its library first: questd unload"
         )
+    if loaded and loaded < version():
+        log.info("version %d of the library gives way to version %d", loaded, version())
     await execute("FUNCTION", "LOAD", "REPLACE", source(test_mode=test_mode))
 
 
@@ -103,10 +107,9 @@ async def load(url: str, *, test_mode: bool) -> None:
 async def _load(url: str, *, test_mode: bool) -> None:
     async with client_of(url) as client:
         server = await client.info("server")
-        if "valkey_version" not in server and int(str(server["redis_version"]).split(".")[0]) < OLDEST_REDIS:
-            raise LibraryRefused(
-                f"this Redis is version {server['redis_version']}, too old for questd: it needs Redis 7 or Valkey"
-            )
+        found = str(server["redis_version"])
+        if "valkey_version" not in server and int(found.split(".", maxsplit=1)[0]) < OLDEST_REDIS:
+            raise LibraryRefused(f"this Redis is version {found}, too old for questd: it needs Redis 7 or Valkey")
         await load_with(client.execute_command, test_mode=test_mode)
 
 
@@ -269,12 +272,16 @@ class Library:
             raise errors.ServiceUnavailable(str(error)) from error
 
     async def check(self) -> None:
-        """Raise ServiceUnavailable when no primary can run a function of the library."""
-        command = ("FCALL", "quest_version", 0)
-        asked = (self._on(primary.pipeline, command) for primary in self.primaries.all)
+        """Raise ServiceUnavailable when no primary can run the library, of this version or a newer one."""
+        asked = [self._check(primary.pipeline) for primary in self.primaries.all]
         answers = await asyncio.gather(*asked, return_exceptions=True)
         if all(isinstance(answer, BaseException) for answer in answers):
             raise errors.ServiceUnavailable(str(answers[0]) if answers else "no server")
+
+    async def _check(self, pipeline: Pipeline) -> None:
+        if (await self._on(pipeline, ("FCALL", "quest_version", 0)))[0] < version():
+            # It was gone, and an older questd was the first to load its own.
+            await self._load_again(pipeline)
 
     async def _on(self, pipeline: Pipeline, command: tuple[Any, ...]) -> Any:  # noqa: ANN401
         try:
@@ -289,11 +296,10 @@ class Library:
         """Load the library once for all the calls that missed it together."""
         loading = self._loading.get(pipeline)
         if loading is None or loading.done():
-            log.warning("the library was gone from Redis: loading it again")
+            log.warning("the library was gone from Redis, or an older one is there: loading it again")
             loading = asyncio.create_task(load_with(pipeline.call, test_mode=self._test_mode))
-            self._loading = {pipeline: loading} | {
-                known: task for known, task in self._loading.items() if not task.done()
-            }
+            running = {known: task for known, task in self._loading.items() if not task.done()}
+            self._loading = running | {pipeline: loading}
         try:
             await asyncio.shield(loading)
         except LibraryRefused as error:

@@ -10,13 +10,15 @@ import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from hiredis import pack_command
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 
+from questd.calls import Call, tell
+from questd.durability import CannotPromise, Durability, Proof
 from questd.wire import Address, Wire
 
 log = logging.getLogger(__name__)
@@ -42,49 +44,21 @@ LOSSES = (RedisUnavailable, RedisError, OSError)
 """What ends a connection; anything else that does is a mistake of ours, and logged as one."""
 
 
-@dataclass(slots=True, eq=False)
-class _Call:
-    """One command that waits for its reply."""
-
-    future: asyncio.Future[Any]
-    packed: bytes
-    repeat: bool
-    abandoned: Callable[[Any], None] | None
-
-    def answer(self, reply: Any) -> None:  # noqa: ANN401  # whatever Redis says
-        """Hand over the reply, or give it to `abandoned` when the caller has gone."""
-        if not self.future.done():
-            self.future.set_result(reply)
-        elif self.abandoned:
-            _tell(self.abandoned, reply)
-
-    def fail(self, error: Exception) -> None:
-        """Raise the error for the caller, if he is still there."""
-        if not self.future.done():
-            self.future.set_exception(error)
-
-
-def _tell(listener: Callable[..., None], *news: object) -> None:
-    """Call somebody else's code, whose mistakes must not end the pipeline."""
-    try:
-        listener(*news)
-    except Exception:
-        log.exception("%r failed", listener)
-
-
 class Pipeline:
     """The shared connection to the Redis at `url`.
 
     `deadline`: seconds without any reply after which all waiting calls fail. `max_calls`, `max_bytes`: how many calls,
     and bytes of their commands, may wait for replies. Raises ValueError when the URL is none of Redis.
     `find`, if given, is asked for the URL before every connection, and what is there must be a primary.
+    `durability`: what must be proved before the caller of a write hears of it.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # all but the URL have a name and a default
         self,
         url: str,
         *,
         find: Callable[[], Awaitable[str]] | None = None,
+        durability: Durability | None = None,
         deadline: float = 5.0,
         max_calls: int = 10_000,
         max_bytes: int = 256 * 2**20,
@@ -94,6 +68,9 @@ class Pipeline:
         self.losses: list[Callable[[], None]] = []
         """Called whenever a connection was lost, or could not be made again."""
         self._find = find
+        self._durability = durability
+        self._proof: Proof | None = None
+        self._held: list[tuple[Call, Any]] | None = None  # writes and their replies, while a proof is waited for
         self._deadline = deadline
         self._max_calls = max_calls
         self._max_bytes = max_bytes
@@ -101,8 +78,8 @@ class Pipeline:
         self._address = Address(url)
         self._wire: Wire | None = None
         self._down: str | None = "Redis cannot be reached: not connected yet"
-        self._queued: list[_Call] = []
-        self._written: deque[_Call] = deque()
+        self._queued: list[Call] = []
+        self._written: deque[Call] = deque()
         self._bytes = 0
         self._will_write = False
         self._progress = 0.0  # when the last reply came, or the first command after an idle time was written
@@ -129,8 +106,9 @@ class Pipeline:
 
         It raises ResponseError when the reply is an error, RedisUnavailable when there is none. `repeat`: the command
         may run twice, so it is sent once more after a lost connection. The command of a cancelled future runs all the
-        same, and `abandoned` gets its reply, unless that is an error. (A task that is cancelled in the tick in which
-        the reply came leaves it in a future that is done, not cancelled: that reply is the task's to give back.)
+        same, and `abandoned` gets its reply, unless that is an error; so it does when what was done is not durable. (A
+        task that is cancelled in the tick in which the reply came leaves it in a future that is done, not cancelled:
+        that reply is the task's to give back.)
         """
         future: asyncio.Future[Any] = self._loop.create_future()
         packed = pack_command(command)  # type: ignore[arg-type]  # the stub forgot the dots of tuple[…, ...]
@@ -140,7 +118,8 @@ class Pipeline:
             future.set_exception(RedisUnavailable("too many calls are waiting for Redis"))
         else:
             self._bytes += len(packed)
-            self._queued.append(_Call(future, packed, repeat, abandoned))
+            key = self._durability.key_of(command) if self._durability else ""
+            self._queued.append(Call(future, packed, repeat, abandoned, key))
             if not self._will_write:
                 self._will_write = True
                 self._loop.call_soon(self._write)
@@ -158,19 +137,23 @@ class Pipeline:
                 async with asyncio.timeout(self._deadline):
                     await self._replied()
         finally:
-            unanswered = bool(self._queued or self._written)
+            unanswered = self._waits
             if self._keeper:
                 self._keeper.cancel()
                 await asyncio.wait({self._keeper})
             self._down = "Redis cannot be reached: the connection was closed"
-            self._fail_all_but([])
             self._end(unsent=not unanswered)
+            self._fail_all_but([])
+
+    @property
+    def _waits(self) -> bool:
+        return bool(self._queued or self._written or self._held)
 
     async def _replied(self) -> None:
         """Return when nothing waits: replies are in order, so the one to a PING comes behind all others."""
         self._max_calls += 1  # room for the PING
         self._max_bytes += len(PING)
-        while self._queued or self._written:
+        while self._waits:
             with contextlib.suppress(ResponseError):
                 await self.call("PING")
 
@@ -180,12 +163,14 @@ class Pipeline:
                 await self._handshake()
         except TimeoutError as error:
             raise self._silence() from error
+        except CannotPromise as error:
+            raise RedisUnavailable(f"Redis cannot be used: {error}") from error
         except Exception as error:
             raise RedisUnavailable(f"Redis cannot be reached: {error}") from error
         self._down = None
         self._write()
         for listener in self.connects:
-            _tell(listener)
+            tell(listener)
 
     async def _handshake(self) -> None:
         if self._find:
@@ -207,9 +192,13 @@ class Pipeline:
                 role = await wire.ask("ROLE")
                 if role[0] != b"master":
                     raise RedisUnavailable("it is a replica, no primary")
+        if self._durability:
+            self._proof = await self._durability.proof(wire.ask)
 
     def _end(self, *, unsent: bool = False) -> None:
-        """End what is left of the connection."""
+        """End what is left of the connection; what became of writes that were not proved is not known."""
+        self._written.extendleft(call for call, _ in reversed(self._held or ()))
+        self._held = None
         if self._wire:
             self._wire.end(RedisConnectionError("the connection was closed"), unsent=unsent)
             self._wire = None
@@ -239,17 +228,50 @@ class Pipeline:
         return wire.lost.result()
 
     def _write(self) -> None:
-        """Write what is queued, as far as the transport wants it."""
+        """Write what is queued, as far as the transport wants it, but nothing while a proof is waited for.
+
+        Redis would not look at it either, and so one more proof is enough for all that came meanwhile.
+        """
         self._will_write = False
         wire = self._wire
-        while self._queued and wire and not wire.is_full and self._down is None:
+        while self._queued and wire and not wire.is_full and self._down is None and self._held is None:
             calls = self._batch()
+            if self._proof:
+                calls += self._proving(self._proof, calls)
             if not self._written:
                 self._progress = time.monotonic()
             self._written.extend(calls)
             wire.write([call.packed for call in calls])
 
-    def _batch(self) -> list[_Call]:
+    def _proving(self, proof: Proof, calls: list[Call]) -> list[Call]:
+        """Return the calls that prove the writes among `calls`: none when there is no write."""
+        key = next((call.key for call in calls if call.key), None)
+        if key is None:
+            return []
+        self._held = []
+        asking = [
+            Call(self._loop.create_future(), packed, repeat=False, abandoned=None) for packed in proof.commands(key)
+        ]
+        self._bytes += sum(len(call.packed) for call in asking)
+        replies = asyncio.gather(*(call.future for call in asking), return_exceptions=True)
+        replies.add_done_callback(partial(self._proved, proof, self._held))
+        return asking
+
+    def _proved(self, proof: Proof, held: list[tuple[Call, Any]], replies: asyncio.Future[list[Any]]) -> None:
+        """Let the callers of writes hear of them, or of what is wrong."""
+        if held is not self._held:
+            return  # the connection was lost, and they have heard of that
+        self._held = None
+        lack = proof.lack(replies.result())
+        for call, reply in held:
+            self._bytes -= len(call.packed)
+            if lack is None:
+                call.answer(reply)
+            else:
+                call.take_back(reply, RedisUnavailable(lack))
+        self._write()
+
+    def _batch(self) -> list[Call]:
         """Take what is queued, of large commands only some: what the transport has cannot be taken back from it."""
         if self._bytes <= BATCH_BYTES:
             calls, self._queued = self._queued, []
@@ -271,14 +293,17 @@ class Pipeline:
         if self._down is not None:
             return
         call = self._written.popleft()
+        self._progress = time.monotonic()
         if not isinstance(reply, Exception):
+            if call.key and self._held is not None:
+                self._held.append((call, reply))
+                return
             call.answer(reply)
         elif isinstance(reply, RedisConnectionError):  # LOADING and NOAUTH, as redis-py has them
             call.fail(RedisUnavailable(f"Redis cannot do it now: {reply}"))
         else:
             call.fail(reply)
         self._bytes -= len(call.packed)
-        self._progress = time.monotonic()
 
     def _lose(self, lost: BaseException | None) -> None:
         """Fail what may have run and must not run twice; queue the rest for the next connection."""
@@ -291,7 +316,7 @@ class Pipeline:
             call.repeat = False
         self._fail_all_but([] if silent else again + self._queued)
         for listener in self.losses:
-            _tell(listener)
+            tell(listener)
 
     async def _reconnect(self) -> None:
         pause = FIRST_PAUSE
@@ -302,13 +327,13 @@ class Pipeline:
                 self._down = str(error)
                 self._fail_all_but([])
                 for listener in self.losses:
-                    _tell(listener)
+                    tell(listener)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
             else:
                 log.info("connected to Redis again")
 
-    def _fail_all_but(self, kept: list[_Call]) -> None:
+    def _fail_all_but(self, kept: list[Call]) -> None:
         """Fail the calls that wait, except these, which are queued."""
         staying = set(kept)
         for call in (*self._written, *self._queued):

@@ -18,6 +18,7 @@ from redis.exceptions import ResponseError
 
 from questd.addresses import Addresses
 from questd.channel import Take, hear
+from questd.durability import Durability
 from questd.pipeline import Pipeline
 from questd.wire import CONNECT_SECONDS
 
@@ -79,8 +80,9 @@ class Primaries:
     clustered = False
     """Whether keys without a common hash tag may be on different servers, out of one another's functions' reach."""
 
-    def __init__(self, addresses: Addresses) -> None:
+    def __init__(self, addresses: Addresses, durability: Durability | None = None) -> None:
         self.addresses = addresses
+        self._durability = durability
         self.changes: list[Callable[[], None]] = []
         """Called when there are other primaries than before, or their slots have changed."""
         self.connects: list[Callable[[Primary], None]] = []
@@ -91,9 +93,12 @@ class Primaries:
 
     async def connect(self) -> None:
         """Connect for the first time, and stay connected from then on; raises RedisUnavailable."""
-        pipeline = Pipeline(self.addresses.url)
+        pipeline = self._pipeline(self.addresses.url)
         self._take(Primary(self.addresses.url, pipeline))
         await pipeline.connect()
+
+    def _pipeline(self, url: str, find: Callable[[], Awaitable[str]] | None = None) -> Pipeline:
+        return Pipeline(url, find=find, durability=self._durability)
 
     def _take(self, primary: Primary) -> None:
         self.all, self.call = [primary], primary.pipeline.call

@@ -7,11 +7,13 @@ repeated, and two processes that do it do no harm.
 import asyncio
 import logging
 
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from questd import errors, registry
 from questd.library import Library, key_of
 from questd.pipeline import RedisUnavailable
+from questd.wire import Address
 
 log = logging.getLogger(__name__)
 
@@ -93,10 +95,13 @@ async def _durable(library: Library, target: str, incarnation: bytes) -> None:
     # Not on the pipeline, where everybody would wait. WAITAOF is for writes of its own connection: hence the empty in.
     key = key_of(target)
     try:
-        async with library.primaries.of(key).client() as client, client.pipeline(transaction=False) as both:
-            both.execute_command("FCALL", "quest_arrive", 1, key, incarnation)
-            both.execute_command("WAITAOF", 1, 0, DURABLE_MS)
-            _, (on_disk, _) = await both.execute()
+        wire = await Address(library.primaries.of(key).url).connect()
+        try:
+            async with asyncio.timeout(2 * DURABLE_MS / 1000):
+                await wire.ask("FCALL", "quest_arrive", 1, key, incarnation)
+                on_disk, _ = await wire.ask("WAITAOF", 1, 0, DURABLE_MS)
+        finally:
+            wire.end(RedisConnectionError("nobody asks any more"))
         if on_disk:
             return
     except (RedisError, OSError, RedisUnavailable) as error:

@@ -6,7 +6,8 @@ import logging
 
 from questd.addresses import Addresses
 from questd.channel import hear
-from questd.pipeline import Pipeline, RedisUnavailable
+from questd.durability import Durability
+from questd.pipeline import RedisUnavailable
 from questd.primaries import Execute, Primaries, Primary, client_of
 from questd.wire import Node
 
@@ -22,14 +23,14 @@ Found = tuple[int, Node]
 class Sentinel(Primaries):
     """The one primary of a service, wherever it is now."""
 
-    def __init__(self, addresses: Addresses) -> None:
-        super().__init__(addresses)
+    def __init__(self, addresses: Addresses, durability: Durability | None = None) -> None:
+        super().__init__(addresses, durability)
         self._ears: list[asyncio.Task[None]] = []
 
     async def connect(self) -> None:
         """Find the primary, connect, and find it again after every loss and failover; raises RedisUnavailable."""
         url = await self.find()
-        pipeline = Pipeline(url, find=self.find)
+        pipeline = self._pipeline(url, self.find)
         self._take(Primary(url, pipeline))
         await pipeline.connect()
         for node in self.addresses.nodes:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from functools import partial
 from typing import Any
 
-from questd import console, topology
+from questd import console, promises, topology
 from questd.access import Access, keys_of
 from questd.action import Questd
 from questd.app import Application
@@ -40,7 +40,7 @@ async def running(settings: Settings) -> AsyncIterator[Questd]:
     if settings.redis_url is None:
         raise ValueError("running() needs settings with a redis_url")
     process = secrets.token_hex(8)
-    primaries = topology.of(settings.redis_url)
+    primaries = topology.of(settings.redis_url, promises.durability(settings))
     library = Library(primaries, test_mode=settings.test_mode)
     polls = LongPolls(process, lambda key: library.send("quest_pass", key), primaries)
     questd = Questd(settings, library, polls, _gate(settings))

@@ -105,6 +105,14 @@ class Settings(BaseSettings):
         examples=["8gb"],
         description='memory the private Redis may use, e.g. "8gb"; none: 60 % of the RAM',
     )
+    durability: Literal["everysec", "always", "replicated"] = Field(
+        "everysec",
+        description="when a send, receive or delete is answered: everysec (it is done, and on disk a second later), "
+        "always (it is on disk) or replicated (--replicas have it)",
+    )
+    replicas: int = Field(
+        1, ge=1, description="how many replicas must have what is answered, with --durability replicated"
+    )
     public_url: Annotated[str, AfterValidator(lambda url: url.rstrip("/"))] | None = Field(
         None,
         pattern=r"^https?://[^\s/?#]+(/[^\s?#]*)?$",

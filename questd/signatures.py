@@ -73,7 +73,7 @@ def signer(request: Request, secrets: Mapping[str, str], now: datetime) -> str |
         raise errors.UnrecognizedClientException
     _check_scope(signature)
     _check_time(signature, now)
-    if not hmac.compare_digest(signature.value, sign(request, signature, secret)):
+    if not hmac.compare_digest(_bytes(signature.value), _bytes(sign(request, signature, secret))):
         raise errors.SignatureDoesNotMatch
     return signature.key_id
 
@@ -154,18 +154,23 @@ def sign(request: Request, signature: Signature, secret: str) -> str:
             hashlib.sha256(request.body).hexdigest(),
         ]
     )
-    digest = hashlib.sha256(canonical.encode(errors="surrogateescape")).hexdigest()
+    digest = hashlib.sha256(_bytes(canonical)).hexdigest()
     text = f"{ALGORITHM}\n{signature.time}\n{signature.scope}\n{digest}"
-    return hmac.new(_signing_key(secret, signature.scope), text.encode(), hashlib.sha256).hexdigest()
+    return hmac.new(_signing_key(secret, signature.scope), _bytes(text), hashlib.sha256).hexdigest()
 
 
 @lru_cache(1024)
 def _signing_key(secret: str, scope: Scope) -> bytes:
     """Return the key for a day, a region and a service: four digests that need not be made for every request."""
-    key = f"AWS4{secret}".encode()
+    key = _bytes(f"AWS4{secret}")
     for part in (*scope, TERMINATOR):
-        key = hmac.new(key, part.encode(), hashlib.sha256).digest()
+        key = hmac.new(key, _bytes(part), hashlib.sha256).digest()
     return key
+
+
+def _bytes(text: str) -> bytes:
+    """Return what a text was before it was decoded: a header may hold any bytes."""
+    return text.encode(errors="surrogateescape")
 
 
 def _query(request: Request) -> list[tuple[str, str]]:

@@ -140,15 +140,22 @@ class _Group:
 
     def deal(self, reply: list[Any]) -> None:
         """Give each of those who wait what is theirs."""
-        if len(self.calls) == 1 or reply[:1] == [b"facts"]:
-            replies = [reply] * len(self.calls)
-        else:
-            replies = KINDS[self.function].split(reply, self.calls)
-        for (future, abandoned), part in zip(self.waiting, replies, strict=True):
+        for (future, abandoned), part in zip(self.waiting, self._parts(reply), strict=True):
             if not future.done():
                 future.set_result(part)
             elif abandoned:
                 abandoned(part)
+
+    def take_back(self, reply: list[Any]) -> None:
+        """Give nobody what was theirs: they will hear of a failure."""
+        for (_, abandoned), part in zip(self.waiting, self._parts(reply), strict=True):
+            if abandoned:
+                abandoned(part)
+
+    def _parts(self, reply: list[Any]) -> list[list[Any]]:
+        if len(self.calls) == 1 or reply[:1] == [b"facts"]:
+            return [reply] * len(self.calls)
+        return KINDS[self.function].split(reply, self.calls)
 
     def fail(self, error: Exception) -> None:
         """Tell each of those who wait."""
@@ -202,7 +209,7 @@ class Together:
 
     def _begin(self, group: _Group) -> None:
         try:
-            reply = self._library.primaries.call(*group.command(), repeat=group.repeat)
+            reply = self._library.primaries.call(*group.command(), repeat=group.repeat, abandoned=group.take_back)
         except Exception as error:  # noqa: BLE001  # nobody may wait for a call that could not be made
             group.fail(error)
         else:
@@ -219,6 +226,7 @@ class Together:
 
     async def _recover(self, group: _Group, error: BaseException) -> None:
         try:
-            group.deal(await self._library.recover(error, group.command(), repeat=group.repeat))
+            how: dict[str, Any] = {"repeat": group.repeat, "abandoned": group.take_back}
+            group.deal(await self._library.recover(error, group.command(), **how))
         except Exception as failure:  # noqa: BLE001  # whatever it is, each of those who wait must hear of it
             group.fail(failure)

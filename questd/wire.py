@@ -83,7 +83,7 @@ class Wire(asyncio.Protocol):
             self.lost.set_result(why)
         (self._transport.close if unsent else self._transport.abort)()
 
-    async def ask(self, *command: str | int) -> Any:  # noqa: ANN401  # whatever Redis says
+    async def ask(self, *command: bytes | str | int) -> Any:  # noqa: ANN401  # whatever Redis says
         """Return the reply to one of the first commands; raises an error reply, or why the connection was lost."""
         self._first = asyncio.get_running_loop().create_future()
         self.write([hiredis.pack_command(command)])  # type: ignore[arg-type]  # the stub forgot the dots of tuple[…, ...]

@@ -22,6 +22,7 @@ from redis.exceptions import RedisError
 from questd import grants, library, promises, worker
 from questd.access import BadKeys, keys_of
 from questd.crew import DRAIN, Crew, Forked
+from questd.durability import CannotPromise
 from questd.embedded import Embedded, Restarts, StartFailed, wait_until_ready
 from questd.pipeline import RedisUnavailable
 from questd.port import address_of, bind, tls
@@ -36,6 +37,12 @@ LONGEST_END = 4.8
 
 FIXED = frozenset("config host port console_port redis_url data_dir ephemeral maxmemory anonymous test_mode".split())
 """Settings that only a restart changes: the ports and the Redis are there once."""
+
+OF_ITS_SERVER = frozenset({"durability", "replicas"})
+"""Settings that a restart changes when the Redis is questd's own: it was started with them."""
+
+REFUSALS = (library.LibraryRefused, grants.GrantsMissing, CannotPromise)
+"""Why a Redis that is there cannot be used; their texts say what to do."""
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +70,8 @@ def run(settings: Settings, again: Callable[[], Settings]) -> None:
 
 
 def check(settings: Settings) -> None:
-    """Raise StartFailed when the files that settings name cannot be used."""
+    """Raise BadSetting when settings do not fit together, StartFailed when the files that they name cannot be used."""
+    promises.check(settings)
     try:
         keys_of(settings.keys_file, settings.keys)
     except BadKeys as error:
@@ -72,8 +80,8 @@ def check(settings: Settings) -> None:
 
 
 def explained(error: Exception, url: str) -> str:
-    """Return what to tell a user whose Redis at `url` raised LibraryRefused, GrantsMissing or an error of Redis."""
-    if isinstance(error, library.LibraryRefused | grants.GrantsMissing):
+    """Return what to tell a user whose Redis at `url` raised one of REFUSALS or an error of Redis."""
+    if isinstance(error, REFUSALS):
         return hidden(f"{url}: {error}")
     return hidden(f"no Redis at {url}: {str(error).removeprefix('Redis cannot be reached: ')}")
 
@@ -204,10 +212,11 @@ class Supervisor:
         except (BadSetting, StartFailed) as error:
             log.error("the settings stay as they are: %s", hidden(str(error)))  # noqa: TRY400  # nobody's mistake here
             return
-        fixed = sorted(name for name in FIXED if getattr(read, name) != getattr(self._as_read, name))
-        if fixed:
-            log.warning("a restart is needed for a new %s", ", ".join(fixed))
-        self._settings = read.model_copy(update={name: getattr(self._settings, name) for name in FIXED})
+        fixed = FIXED | OF_ITS_SERVER if self._embedded else FIXED
+        changed = sorted(name for name in fixed if getattr(read, name) != getattr(self._as_read, name))
+        if changed:
+            log.warning("a restart is needed for a new %s", ", ".join(changed))
+        self._settings = read.model_copy(update={name: getattr(self._settings, name) for name in fixed})
         logging.getLogger().setLevel(read.log_level.upper())
         if self._workers.begun:  # else the loader is not done yet, and they come with these settings
             for crew in self._crews:
@@ -267,13 +276,14 @@ class Supervisor:
         if self._embedded:
             wait_until_ready(self._embedded.socket_path)
         try:
+            wanted = promises.durability(self._settings)
+            doubts = [] if self._embedded else asyncio.run(promises.doubts(url, wanted))
             asyncio.run(grants.load(url, test_mode=self._settings.test_mode))
-            if not self._embedded:
-                for doubt in asyncio.run(promises.doubts(url)):
-                    log.warning("%s", doubt)
-        except (library.LibraryRefused, grants.GrantsMissing, RedisUnavailable, RedisError) as error:
+        except (*REFUSALS, RedisUnavailable, RedisError) as error:
             os.write(report, explained(error, url).encode())
             os._exit(1)
+        for doubt in doubts:
+            log.warning("%s", doubt)
 
     def _serve(self, report: int) -> None:
         """Serve requests until a signal or the end of the supervisor."""

@@ -121,6 +121,12 @@ def test_it_is_private_and_durable(tmp_path: Path) -> None:
     assert not private.home.exists()
 
 
+def test_it_flushes_as_is_wanted(tmp_path: Path) -> None:
+    """With durability always it writes to the disk before it replies."""
+    with started(Settings(data_dir=tmp_path, durability="always")) as (_, client):
+        assert client.config_get("appendfsync") == {"appendfsync": "always"}
+
+
 def test_ephemeral_leaves_nothing(tmp_path: Path) -> None:
     """An ephemeral one writes no data, touches no data directory, and takes its own directory away."""
     with started(Settings(data_dir=tmp_path / "data", ephemeral=True)) as (private, client):

@@ -1,6 +1,7 @@
 """The least a Redis user must be allowed: with just what the README names all works, and what lacks is told at start."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -12,19 +13,20 @@ import pytest
 
 from questd import grants
 from tests.client import ARN, Sqs, serving
-from tests.clusters import ClusterServers, until_so
-from tests.servers import BINARIES, RedisServer, running
+from tests.clusters import ClusterServers, until, until_so
+from tests.servers import BINARIES, DEFAULT, RedisServer, running
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 URL = "redis://questd:password@127.0.0.1"
 
 
-def rules(*, cluster: bool = False) -> list[str]:
-    """Return the words that the README gives to ACL SETUSER questd."""
+def rules(*more: str) -> list[str]:
+    """Return the words that the README gives to ACL SETUSER questd; `more`: for a `cluster`, for `durability`."""
     found = re.search(r"<!-- acl -->\n```text\n(.*?)```", README, re.DOTALL)
     assert found
-    lines = found[1].splitlines()
-    return [word for line in (lines if cluster else lines[:-1]) for word in line.split()[3:]]
+    *lines, cluster, durability = found[1].splitlines()
+    lines += [{"cluster": cluster, "durability": durability}[name] for name in more]
+    return [word for line in lines for word in line.split()[3:]]
 
 
 @pytest.fixture(params=BINARIES)
@@ -91,9 +93,9 @@ def wanted(entry: dict[str, str]) -> bool:
 
 
 async def test_the_readme_names_enough_for_a_cluster(servers: ClusterServers) -> None:
-    """With the last line the user is enough for a Cluster too."""
+    """With the line for it the user is enough for a Cluster too."""
     known = servers.primaries[0].client.execute_command("COMMAND", "INFO", "waitaof") != [None]  # not to Redis 7.0
-    given = [rule for rule in rules(cluster=True) if known or rule != "+waitaof"]
+    given = [rule for rule in rules("cluster") if known or rule != "+waitaof"]
     for node in servers.primaries:
         node.client.execute_command("ACL SETUSER", "questd", *given)
     url = servers.url.replace("://", "://questd:password@")
@@ -104,6 +106,19 @@ async def test_the_readme_names_enough_for_a_cluster(servers: ClusterServers) ->
         log = node.client.acl_log()
         node.client.execute_command("ACL DELUSER", "questd")
         assert not [entry for entry in log if entry["username"] == "questd" and wanted(entry)]
+
+
+@pytest.mark.parametrize(("durability", "options"), [("always", ("--appendonly", "yes")), ("replicated", ())])
+async def test_the_readme_names_enough_for_durability(durability: str, options: tuple[str, ...]) -> None:
+    """With the line for it the user is enough for a questd that waits for the disk or for replicas."""
+    with running(DEFAULT, *options) as server, server.client() as client:
+        client.execute_command("ACL SETUSER", "questd", *rules("durability"))
+        url = f"{URL}:{server.port}"
+        with running(DEFAULT, "--replicaof", f"127.0.0.1 {server.port}"):
+            until(lambda: client.info("replication").get("slave0", {}).get("state") == "online")
+            async with serving(url, test_mode=False, durability=durability) as sqs:
+                await story(sqs, "q", "dead")
+        assert not [entry for entry in client.acl_log() if entry["username"] == "questd" and wanted(entry)]
 
 
 def test_the_readme_names_no_more() -> None:
@@ -139,8 +154,9 @@ def test_what_is_missing_is_told(server: RedisServer, taken: list[str], lacking:
         taken = ["-function"]  # Redis 7.0 takes no subcommand off that was given alone
     with server.client() as client:
         client.execute_command("ACL SETUSER", "questd", *taken)
-    command = [sys.executable, "-m", "questd", "serve", "--port", "0", "--redis-url", f"{URL}:{server.port}"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+    command = [sys.executable, "-m", "questd", "serve", "--port", "0"]
+    environment = os.environ | {"QUESTD_REDIS_URL": f"{URL}:{server.port}"}
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=20)
     assert (result.returncode, result.stdout) == (1, "")
     where = f"redis://***@127.0.0.1:{server.port}"
     wish = f"this Redis user may not do all that questd does. It lacks: {lacking}"

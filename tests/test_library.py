@@ -1,6 +1,7 @@
 """The library in a Redis: loaded, replaced, refused, taken out alone, and back when it was gone."""
 
 import asyncio
+from collections.abc import Iterator
 
 import pytest
 import redis
@@ -18,11 +19,12 @@ def newer(version: int) -> str:
 
 
 @pytest.fixture
-def client(redis_server: RedisServer) -> redis.Redis:
-    """Return a client of a Redis without functions."""
-    made = redis_server.client()
-    made.function_flush()
-    return made
+def client(redis_server: RedisServer) -> Iterator[redis.Redis]:
+    """Give a client of a Redis without functions, and leave none there."""
+    with redis_server.client() as made:
+        made.function_flush()
+        yield made
+        made.function_flush()
 
 
 def test_a_queue_has_one_slot() -> None:
@@ -35,21 +37,45 @@ async def test_loading_is_idempotent(redis_server: RedisServer, client: redis.Re
     for _ in range(2):
         await library.load(redis_server.url, test_mode=False)
         assert client.fcall("quest_version", 0) == [library.version(), 1]
-    client.close()
 
 
 async def test_an_older_library_is_replaced_and_a_newer_one_refused(
-    redis_server: RedisServer, client: redis.Redis
+    redis_server: RedisServer, client: redis.Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A questd never puts its library in the place of a newer one."""
-    client.function_load(newer(library.version() - 1), replace=True)
+    """A questd never puts its library in the place of a newer one, and says that it replaces an older one."""
+    caplog.set_level("INFO")
+    client.function_load(newer(-1), replace=True)
     await library.load(redis_server.url, test_mode=False)
+    assert caplog.messages == [f"version -1 of the library gives way to version {library.version()}"]
     assert client.fcall("quest_version", 0)[0] == library.version()
     client.function_load(newer(library.version() + 1), replace=True)
     with pytest.raises(library.LibraryRefused, match="newer questd"):
         await library.load(redis_server.url, test_mode=False)
     assert client.fcall("quest_version", 0)[0] == library.version() + 1
-    client.close()
+
+
+async def test_old_and_new_share_a_redis(redis_server: RedisServer, client: redis.Redis) -> None:
+    """While questds are replaced one by one, the old ones go on with the new library and leave it where it is."""
+    number = library.version()
+    text = library.source(test_mode=True).replace(f"local VERSION = {number} ", f"local VERSION = {number + 1} ")
+    async with serving(redis_server.url) as sqs:
+        url = await sqs.create()
+        client.function_load(text, replace=True)
+        await sqs("SendMessage", QueueUrl=url, MessageBody="x")
+        [message] = await sqs.receive(url)
+        await sqs("DeleteMessage", QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        async with sqs.session.get(f"{sqs.url}/health/ready") as response:
+            assert response.status == 200
+        assert client.fcall("quest_version", 0)[0] == number + 1
+
+
+async def test_an_older_library_that_came_back(redis_server: RedisServer, client: redis.Redis) -> None:
+    """Where the library was lost and an older questd loaded its own, the next look at readiness puts that right."""
+    async with serving(redis_server.url) as sqs:
+        client.function_load(newer(library.version() - 1), replace=True)
+        async with sqs.session.get(f"{sqs.url}/health/ready") as response:
+            assert response.status == 200
+        assert client.fcall("quest_version", 0)[0] == library.version()
 
 
 async def test_unloading_takes_only_ours(redis_server: RedisServer, client: redis.Redis) -> None:
@@ -64,7 +90,6 @@ async def test_unloading_takes_only_ours(redis_server: RedisServer, client: redi
             client.fcall("quest_version", 0)
     await library.load(redis_server.url, test_mode=False)
     assert len(client.fcall("getMessage", 1, "q", 1)) == 1
-    client.close()
 
 
 async def test_unloading_under_a_running_questd(redis_server: RedisServer, client: redis.Redis) -> None:
@@ -75,7 +100,6 @@ async def test_unloading_under_a_running_questd(redis_server: RedisServer, clien
         with pytest.raises(library.LibraryRefused, match="a questd is running"):
             await library.unload(redis_server.url, force=False)
         await library.unload(redis_server.url, force=True)
-    client.close()
 
 
 async def test_a_library_that_is_gone_comes_back(sqs: Sqs, redis_server: RedisServer) -> None:

@@ -44,7 +44,7 @@ def test_without_a_command(capsys: pytest.CaptureFixture[str]) -> None:
     """Without a command the help lists the commands."""
     assert main([]) == 2
     shown = capsys.readouterr().err
-    assert all(f"    {name} " in shown for name in ("serve", "load", "unload"))
+    assert all(f"    {name} " in shown for name in ("serve", "load", "unload", "backup", "restore"))
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -65,7 +65,7 @@ def test_help_of_serve(capsys: pytest.CaptureFixture[str]) -> None:
         assert str(field.description) in words
 
 
-@pytest.mark.parametrize("command", ["serve", "load", "unload"])
+@pytest.mark.parametrize("command", ["serve", "load", "unload", "backup", "restore"])
 def test_help_has_an_example(capsys: pytest.CaptureFixture[str], command: str) -> None:
     """The help of a command shows how it is used."""
     with pytest.raises(SystemExit, match=r"^0$"):
@@ -154,11 +154,25 @@ def test_secrets_on_a_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert "a secret" not in warning + refusal
 
 
-def test_no_redis() -> None:
+def test_a_password_on_a_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """So does the password of a Redis; a URL without one brings none."""
+    url = f"127.0.0.1:{free_port()}"
+    for given in (f"redis://me:secret@{url}", f"redis://{url}?password=secret"):
+        assert main(["load", "--redis-url", given]) == 1
+        warning, refusal = capsys.readouterr().err.splitlines()
+        assert "the secrets of --redis-url can be seen by everybody" in warning
+        assert "use --config or QUESTD_REDIS_URL" in warning
+        assert "secret@" not in warning + refusal
+        assert "=secret" not in warning + refusal
+    said(capsys, "load", "--redis-url", f"redis://{url}")
+
+
+def test_no_redis(monkeypatch: pytest.MonkeyPatch) -> None:
     """A Redis that cannot be reached is one line from serve, load and unload, without its password."""
     url = f"redis://me:secret@127.0.0.1:{free_port()}"
+    monkeypatch.setenv("QUESTD_REDIS_URL", url)
     for command in (["serve", "--port", "0"], ["load"], ["unload"]):
-        result = run(*command, "--redis-url", url)
+        result = run(*command)
         assert (result.returncode, result.stdout) == (1, "")
         assert result.stderr.startswith(f"questd: no Redis at {url.replace('me:secret', '***')}: ")
         assert result.stderr.count("\n") == 1

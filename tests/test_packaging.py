@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from importlib import metadata
 from pathlib import Path
@@ -129,6 +130,17 @@ def test_no_file_names_a_registry() -> None:
     for path in tracked():
         found = REGISTRY.search(path.read_text(errors="replace"))
         assert found is None, f"{path}: {found}"
+
+
+@pytest.mark.parametrize("extra", [None, "dev"])
+def test_dependencies_are_bounded(extra: str | None) -> None:
+    """Each dependency has a version above which it was not tried, and a reason beside it."""
+    text = (ROOT / "pyproject.toml").read_text()
+    project = tomllib.loads(text)["project"]
+    for each in project["optional-dependencies"][extra] if extra else project["dependencies"]:
+        assert re.search("<|==", each.partition(";")[0]), each
+        before, after = text.split(f'"{each}"')
+        assert after.startswith((", # ", ",  ")) or before.splitlines()[-2].strip().startswith("# "), each
 
 
 def test_no_file_is_large() -> None:

@@ -12,6 +12,8 @@ import pytest
 import uvloop
 from redis.exceptions import ResponseError
 
+from questd import library
+from questd.durability import Durability
 from questd.pipeline import Pipeline, RedisUnavailable
 from tests.servers import DEFAULT, RedisServer, free_port, running
 
@@ -310,6 +312,66 @@ async def test_a_call_is_repeated_once(own_redis: RedisServer) -> None:
         with pytest.raises(RedisUnavailable):
             await call
         assert await pipeline.call("PING") == b"PONG"
+
+
+@contextlib.asynccontextmanager
+async def proving(server: RedisServer) -> AsyncIterator[Pipeline]:
+    """Connect a pipeline that waits for a replica, which there is not, after each quest_send to the queue q."""
+    await library.load(server.url, test_mode=False)
+    async with connected(server.url, durability=Durability("replicated", 1, frozenset({"quest_send"}))) as pipeline:
+        await pipeline.call("FCALL", "quest_create", 1, "quest:{q}", "5ec2e7", 0, 1024, 60)
+        await pipeline.call("HSET", "quest:{q}", "version", VERSION)
+        yield pipeline
+
+
+VERSION = "1"
+SEND = ("FCALL", "quest_send", 1, "quest:{q}", VERSION, b"0123456789abcdef", "", "", "body", "", "")
+
+
+async def test_what_is_not_proved_is_taken_back(own_redis: RedisServer) -> None:
+    """Without its proof a write fails for its caller, `abandoned` gets its reply, and reads beside it are answered."""
+    async with proving(own_redis) as pipeline:
+        replies: list[Any] = []
+        write = pipeline.call(*SEND, abandoned=replies.append)
+        assert await pipeline.call("PING") == b"PONG"
+        assert not write.done()
+        later = pipeline.call("PING")
+        with pytest.raises(RedisUnavailable, match="after 1 s it was on 0 of 1 replicas"):
+            await write
+        assert len(replies) == 1
+        assert not later.done()
+        assert await later == b"PONG"
+
+
+async def test_a_connection_lost_before_the_proof(own_redis: RedisServer) -> None:
+    """A write that Redis did and whose proof is lost with the connection fails, or is repeated, as without a reply."""
+    async with proving(own_redis) as pipeline:
+        replies: list[Any] = []
+        once = pipeline.call(*SEND, abandoned=replies.append)
+        twice = pipeline.call(*SEND, repeat=True)
+        await until(lambda: blocked(own_redis))
+        kill_connections(own_redis)
+        with pytest.raises(RedisUnavailable, match="Redis cannot be reached"):
+            await asyncio.wait_for(once, 5)
+        await until(lambda: blocked(own_redis))
+        with pytest.raises(RedisUnavailable, match="0 of 1 replicas"):
+            await twice
+        assert await pipeline.call("HLEN", "quest:{q}:messages") == 3
+        assert replies == []
+
+
+async def test_close_waits_for_the_proof(own_redis: RedisServer) -> None:
+    """A pipeline that is closed lets the callers of writes hear of them first."""
+    async with proving(own_redis) as pipeline:
+        write = pipeline.call(*SEND)
+    assert "0 of 1 replicas" in str(write.exception())
+
+
+async def test_a_server_that_cannot_promise_is_not_used(own_redis: RedisServer) -> None:
+    """A pipeline that is to wait for the disk does not take a server that cannot tell, now or later."""
+    pipeline = Pipeline(own_redis.url, durability=Durability("always", 1, frozenset()))
+    with pytest.raises(RedisUnavailable, match="Redis cannot be used: this Redis has no append-only file"):
+        await pipeline.connect()
 
 
 async def test_a_call_that_was_not_written_is_sent_on_the_next_connection(redis_server: RedisServer) -> None:

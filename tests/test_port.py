@@ -61,16 +61,21 @@ def test_an_unknown_host() -> None:
         bind(Settings(host="no.such.host.invalid", port=0))
 
 
-@pytest.fixture
-def certificate(tmp_path: Path) -> dict[str, Path]:
+def certify(folder: Path) -> dict[str, Path]:
     """Make a certificate that signs itself, and its key; the settings that name them."""
     if shutil.which("openssl") is None:
         pytest.skip("openssl is missing: apt-get install openssl")
-    made = {"tls_cert": tmp_path / "cert.pem", "tls_key": tmp_path / "key.pem"}
+    made = {"tls_cert": folder / "cert.pem", "tls_key": folder / "key.pem"}
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
     command += ["-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"]
     subprocess.run([*command, "-out", made["tls_cert"], "-keyout", made["tls_key"]], check=True, capture_output=True)
     return made
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> dict[str, Path]:
+    """Give the settings of a certificate."""
+    return certify(tmp_path)
 
 
 @pytest.mark.parametrize("front", ["listener", "aiohttp"])

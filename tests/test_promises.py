@@ -1,10 +1,17 @@
 """What questd says at start of a Redis that may not keep what it is given."""
 
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from questd.promises import doubts
+from questd import library
+from questd.durability import CannotPromise, Durability
+from questd.promises import FOR_NOBODY, check, doubts, writes
+from questd.settings import BadSetting, Settings
+from tests.clusters import until
 from tests.servers import DEFAULT, RedisServer, free_port, running
 from tests.test_workers import serving
 
@@ -38,11 +45,89 @@ async def test_one_that_may_lose_messages(setting: str, value: str, says: str) -
 
 
 async def test_a_replica() -> None:
-    """A replica is told as one."""
+    """A replica is refused."""
     with running(DEFAULT, *KEPT) as server, server.client() as client:
         client.replicaof("127.0.0.1", 1)
-        [line] = await doubts(server.url)
-        assert "the URL of its primary" in line
+        with pytest.raises(CannotPromise, match=r"is a replica and takes no messages: .* URL of its primary"):
+            await doubts(server.url)
+
+
+ALWAYS = Durability("always", 1, frozenset())
+REPLICATED = Durability("replicated", 2, frozenset())
+
+
+async def test_a_server_that_throws_messages_away() -> None:
+    """What evicts messages cannot keep what was answered, and is refused where that is promised."""
+    with running(DEFAULT, *KEPT, "--appendfsync", "always") as server, server.client() as client:
+        assert await doubts(server.url, ALWAYS) == []
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        for wanted in (ALWAYS, REPLICATED):
+            with pytest.raises(CannotPromise, match="CONFIG SET maxmemory-policy noeviction, or choose --durability"):
+                await doubts(server.url, wanted)
+        assert len(await doubts(server.url)) == 1
+
+
+async def test_a_server_that_is_slow_to_promise() -> None:
+    """That every answer waits for the flush of each second is said, with what is faster."""
+    with running(DEFAULT, *KEPT) as server:
+        [line] = await doubts(server.url, ALWAYS)
+        assert "CONFIG SET appendfsync always" in line
+
+
+async def test_too_few_replicas() -> None:
+    """How many replicas are there, of those that are waited for, is said."""
+    with running(DEFAULT, *KEPT) as server:
+        [line] = await doubts(server.url, REPLICATED)
+        assert line.startswith("this Redis has 0 of the 2 replicas that --durability replicated waits for: until")
+        with running(DEFAULT, "--replicaof", f"127.0.0.1 {server.port}"), server.client() as client:
+            until(lambda: client.info("replication")["connected_slaves"] == 1)
+            assert await doubts(server.url, Durability("replicated", 1, frozenset())) == []
+
+
+async def test_what_writes(redis_server: RedisServer) -> None:
+    """Every function that may write, by the flags that Redis knows, is waited for, but those for nobody."""
+    await library.load(redis_server.url, test_mode=False)
+    with redis_server.client() as client:
+        [found] = client.function_list(library="quest")
+        functions = [dict(zip(each[::2], each[1::2], strict=True)) for each in found[5]]
+    names = {each[b"name"].decode() for each in functions if b"no-writes" not in each[b"flags"]}
+    assert names > FOR_NOBODY
+    assert writes() == names - FOR_NOBODY
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"durability": "replicated"}, "needs a Redis that has replicas, and the private one has none"),
+        ({"durability": "replicated", "ephemeral": True}, "needs a Redis that has replicas"),
+        ({"durability": "always", "ephemeral": True}, "keeps on disk what --ephemeral never writes there"),
+    ],
+)
+def test_settings_that_do_not_fit_together(settings: dict[str, Any], says: str) -> None:
+    """What questd's own server cannot give is told by the settings alone."""
+    with pytest.raises(BadSetting, match=says):
+        check(Settings(**settings))
+    check(Settings(**settings | {"redis_url": "redis://host"}))
+
+
+@pytest.mark.parametrize(
+    ("durability", "options", "says"),
+    [
+        ("always", (), "this Redis has no append-only file"),
+        ("always", ("--replicaof", "127.0.0.1 1"), "this Redis is a replica"),
+        ("everysec", ("--replicaof", "127.0.0.1 1"), "this Redis is a replica"),
+    ],
+)
+def test_questd_does_not_start(durability: str, options: tuple[str, ...], says: str) -> None:
+    """What it cannot promise, questd says in one line and ends."""
+    with running(DEFAULT, *options) as server:
+        command = (sys.executable, "-m", "questd", "serve", "--port", "0", "--redis-url", server.url)
+        result = subprocess.run(
+            [*command, "--durability", durability], capture_output=True, text=True, check=False, timeout=20
+        )
+        assert (result.returncode, result.stdout) == (1, "")
+        assert result.stderr.startswith(f"questd: {server.url}: {says}")
+        assert result.stderr.count("\n") == 1
 
 
 async def test_nobody_there() -> None:

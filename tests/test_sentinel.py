@@ -173,6 +173,28 @@ async def test_a_sentinel_that_is_behind(watched: Watched) -> None:
             await until_so(refused)
 
 
+async def test_replicas_have_what_is_answered(watched: Watched) -> None:
+    """With durability replicated a send waits for the replica, before and after a failover."""
+    async with serving(watched.url, durability="replicated") as sqs:
+        await sqs.create()
+        for primary, replica in ((watched.primary, watched.replica), (watched.replica, watched.primary)):
+            async with asyncio.timeout(20):
+                while (await sqs.ask("SendMessage", QueueUrl="q", MessageBody="x")).status != 200:
+                    await asyncio.sleep(0.05)
+            assert stored(replica) == stored(primary)
+            with primary.client() as client:
+                assert client.info("commandstats")["cmdstat_wait"]["calls"] > 1  # the first asks whether it may
+            if primary is watched.primary:
+                watched.fail_over()
+                await asyncio.to_thread(until, lambda: is_primary(watched.replica))
+
+
+def stored(server: RedisServer) -> int:
+    """Return how many messages the queue q has on a server, in the database of the URL."""
+    with redis.Redis(port=server.port, db=1, protocol=2) as client:
+        return int(client.hlen("quest:{q}:messages"))
+
+
 async def test_users_of_their_own(tmp_path: Path) -> None:
     """A Sentinel and the server that it watches may have different passwords."""
     with running(DEFAULT) as primary, primary.client() as client:

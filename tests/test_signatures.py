@@ -106,8 +106,11 @@ def _set(**members: Any) -> Callable[[Request], None]:
         _changed("host", "9324", "9325"),
         _changed("authorization", "eu-west-1", "us-east-1"),
         _changed("authorization", "Signature=", "Signature=0"),
+        _changed("authorization", "Signature=", "Signature=é\udcff"),
+        _changed("authorization", "eu-west-1", "\udcff"),
+        _changed("authorization", "SignedHeaders=", "SignedHeaders=\udcff;"),
     ],
-    ids=range(8),
+    ids=range(11),
 )
 def test_an_altered_request(alter: Callable[[Request], None]) -> None:
     """Whatever is signed cannot be changed on the way."""

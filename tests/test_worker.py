@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import ssl
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -13,7 +14,9 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from questd.connection import DRAIN_SECONDS
+from tests.servers import DEFAULT, running
 from tests.test_connection import statuses
+from tests.test_port import certify
 from tests.test_workers import Questd, alive, serving, until
 
 ASK = b"POST / HTTP/1.1\r\nHost: x\r\nX-Amz-Target: AmazonSQS.ListQueues\r\n\r\n"
@@ -105,6 +108,42 @@ def test_settings_are_read_again(tmp_path: Path) -> None:
         assert questd.lives()
 
 
+def test_durability_is_read_again(tmp_path: Path) -> None:
+    """SIGHUP changes the durability on a Redis that can give it; on another, and on questd's own, all stays as it is."""
+    config = tmp_path / "questd.toml"
+
+    def reload(questd: Questd, text: str, said: str) -> None:
+        before = questd.errors.read_text().count(said)
+        config.write_text(text)
+        questd.process.send_signal(signal.SIGHUP)
+        until(lambda: questd.errors.read_text().count(said) > before, DRAIN_SECONDS + 10)
+        assert questd.lives()
+
+    def send(questd: Questd) -> None:
+        for action in ("CreateQueue&QueueName=q", "SendMessage&QueueUrl=q&MessageBody=x"):
+            urllib.request.urlopen(f"{questd.address}/?Action={action}", timeout=5).close()
+
+    config.write_text("")
+    with (
+        running(DEFAULT, "--appendonly", "yes") as server,
+        server.client() as client,
+        serving("--redis-url", server.url, "--config", str(config)) as questd,
+    ):
+        send(questd)
+        assert "cmdstat_waitaof" not in client.info("commandstats")
+        [old] = questd.pids("serve")
+        reload(questd, 'durability = "always"', "the settings were read again")
+        until(lambda: not alive(old), DRAIN_SECONDS + 10)
+        send(questd)
+        assert client.info("commandstats")["cmdstat_waitaof"]["calls"] >= 2
+        client.config_set("appendonly", "no")
+        reload(questd, 'durability = "always"\nregion = "eu-one-1"', "no worker is replaced")
+        assert "Redis cannot be used: this Redis has no append-only file" in questd.errors.read_text()
+    with serving("--data-dir", str(tmp_path / "data"), "--config", str(config)) as questd:
+        reload(questd, 'durability = "replicated"', "the settings stay as they are: --durability replicated needs")
+        reload(questd, 'durability = "everysec"', "a restart is needed for a new durability")
+
+
 def _region(questd: Questd) -> str:
     """Return the region that a worker has."""
     parameters = "Action=GetQueueAttributes&AttributeName.1=QueueArn"
@@ -193,3 +232,25 @@ def test_keys_are_read_again(tmp_path: Path) -> None:
         until(lambda: not alive(first), DRAIN_SECONDS + 10)
         assert [_status(questd, name) for name in ("OLD", "NEW")] == [403, 200]
         assert "secret of" not in questd.errors.read_text()
+
+
+def test_certificates_are_read_again(tmp_path: Path) -> None:
+    """SIGHUP brings a new certificate to new connections; one that cannot be used changes nothing."""
+    made = certify(tmp_path)
+    cert, key = str(made["tls_cert"]), str(made["tls_key"])
+    with serving("--ephemeral", "--tls-cert", cert, "--tls-key", key) as questd:
+        port = int(questd.address.rpartition(":")[2])
+
+        def shown() -> str:
+            return ssl.get_server_certificate(("127.0.0.1", port), timeout=5).strip()
+
+        first = made["tls_cert"].read_text().strip()
+        assert shown() == first
+        made["tls_cert"].write_text("nonsense")
+        questd.process.send_signal(signal.SIGHUP)
+        until(lambda: "the settings stay as they are" in questd.errors.read_text())
+        assert shown() == first
+        second = certify(tmp_path)["tls_cert"].read_text().strip()
+        questd.process.send_signal(signal.SIGHUP)
+        until(lambda: shown() == second, DRAIN_SECONDS + 10)
+        assert second != first

@@ -70,16 +70,17 @@ end
 register('quest_tick', {'allow-oom'}, function(keys, args)
   local queue, poison_after_ms = keys[1], tonumber(args[1]) or 'never'
   reach(queue)
+  local q = redis.call('EXISTS', queue) == 1 and open(queue)
   local t = now()
   local due = {}
   local more_abandoned = unlink_abandoned(queue, ABANDON_LIMIT)
   if more_abandoned then due[1] = t elseif more_abandoned == false then strike_remains(queue) end
-  if redis.call('EXISTS', queue) == 0 then
+  if not q then
     local leaving_count = redis.call('LLEN', queue .. ':outbox')
     if due[1] then return {0, leaving_count} end
     if leaving_count > 0 then return {RELAY_MS, leaving_count} end
+    fail('QueueDoesNotExist')
   end
-  local q = open(queue)
   local limit = (q.fifo or q.fair) and GROUPED_LIMIT or TICK_LIMIT
 
   promote(q, t, limit)

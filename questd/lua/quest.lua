@@ -57,7 +57,7 @@
 -- Numbers above 10^14 go through %d or straight to redis.call, never through tostring or `..`.
 
 local VERSION = 1 -- of this library: a questd replaces an older one and leaves a newer one alone
-local LAYOUT = 1 -- of the keys above
+local LAYOUT = 1 -- of the keys above; who changes it makes `learn` bring an older queue up to it
 local ENTRY = 6 -- arguments of each message that is sent: see quest_send
 local WORK_LIMIT = 500 -- what one receive does in vain: a dead entry is 1, a dead letter 40 and more
 local BYTES_LIMIT = 1000000 -- of messages that one call moves or expires: more would block Redis for too long
@@ -101,7 +101,8 @@ local KNOWN_LIMIT = 2000 -- queues known at once; beyond it they are forgotten t
 local function learn(queue, version)
   local field = redis.call('HMGET', queue, 'incarnation', 'secret', 'DelaySeconds', 'VisibilityTimeout',
     'MessageRetentionPeriod', 'deadLetterTarget', 'maxReceiveCount', 'redrive_stopped', 'FifoQueue', 'fair', 'purges',
-    'paused')
+    'paused', 'layout')
+  if tonumber(field[13]) ~= LAYOUT then fail('OtherLayout', name_of(queue), field[13] or 'none', LAYOUT) end
   if known_count >= KNOWN_LIMIT then known, known_count = {}, 0 end
   if not known[queue] then known_count = known_count + 1 end
   local q = {

@@ -56,7 +56,7 @@ end
 -- Fails QueueDoesNotExist, QueueNameExists attribute
 register('quest_compare', {'no-writes'}, function(keys, args)
   local queue, fields = keys[1], args
-  if redis.call('EXISTS', queue) == 0 then fail('QueueDoesNotExist') end
+  open(queue)
   compare(queue, fields)
   return 1
 end)
@@ -72,6 +72,7 @@ register('quest_create', {}, function(keys, args)
   local fields = {unpack(args, 5)}
   local t = now()
   if redis.call('EXISTS', queue) == 1 then
+    open(queue)
     compare(queue, fields)
     return 0
   end
@@ -114,7 +115,7 @@ end)
 -- Fails QueueDoesNotExist
 register('quest_facts', {'no-writes'}, function(keys)
   local queue = keys[1]
-  if redis.call('EXISTS', queue) == 0 then fail('QueueDoesNotExist') end
+  open(queue)
   return facts(queue)
 end)
 

@@ -39,7 +39,7 @@ end)
 -- Fails QueueDoesNotExist
 register('quest_tasks', {'no-writes'}, function(keys)
   local queue = keys[1]
-  if redis.call('EXISTS', queue) == 0 then fail('QueueDoesNotExist') end
+  open(queue)
   return redis.call('LRANGE', queue .. ':tasks', 0, -1)
 end)
 

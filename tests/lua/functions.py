@@ -36,7 +36,7 @@ READING: dict[str, list[Any]] = {
     "quest_peek": ["visible", 0, 10, ""],
     "quest_figures": [],
 }
-OF_THE_LEASE = {"quest_lease", "quest_holder", "quest_grants"}
+OF_THE_LEASE = {"quest_lease", "quest_holder", "quest_grants", "quest_mark"}
 QUEST = {"sendMessage", "getMessage", "deleteMessage"}
 WITHOUT_QUEUE = {"quest_alarm", "quest_outbox", "quest_ack", "quest_create"}
 """Functions for which a queue that does not exist is no mistake."""
@@ -44,6 +44,6 @@ WITHOUT_QUEUE = {"quest_alarm", "quest_outbox", "quest_ack", "quest_create"}
 WHEN_FULL = {
     "quest_receive", "quest_delete", "quest_change_visibility", "quest_give_back", "quest_tick", "quest_purge",
     "quest_delete_queue", "quest_ack", "quest_take_back", "quest_target_made", "quest_cancel_move", "quest_pass", "quest_drop",
-    "quest_pause", "quest_lease", "getMessage", "deleteMessage",
+    "quest_pause", "quest_lease", "quest_mark", "getMessage", "deleteMessage",
 }  # fmt: skip
 """What works in a full Redis: all that makes room or gives it away."""

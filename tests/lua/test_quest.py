@@ -55,6 +55,30 @@ def test_missing_queue(quest: Quest) -> None:
     assert quest.keys() == set()
 
 
+@pytest.mark.parametrize("layout", ["2", "0", None])
+def test_a_queue_of_another_layout(quest: Quest, layout: str | None) -> None:
+    """A queue that another version has stored in its own way is refused by every function, and stays as it is."""
+    quest.create()
+    quest.send("x")
+    [message] = quest.receive()
+    quest.redis.rpush(f"{key_of('orders')}:purged", "1.0")
+    if layout:
+        quest.redis.hset(key_of("orders"), "layout", layout)
+    else:
+        quest.redis.hdel(key_of("orders"), "layout")
+    quest.load()  # what it knows of a queue it knows for good
+    before = {key: quest.redis.dump(key) for key in quest.keys()}
+    values = {"{version}": quest.field("orders", "version"), "{handle}": message.handle}
+    for function, arguments in {**WRITING, **READING}.items():
+        if function not in {"quest_alarm", "quest_outbox", "quest_ack"}:
+            with failing(f"OtherLayout orders {layout or 'none'} 1"):
+                quest.call(function, "orders", *(values.get(each, each) for each in arguments))
+    for function, arguments in (("sendMessage", ["x"]), ("getMessage", [1]), ("deleteMessage", [message.handle])):
+        with failing(f"OtherLayout orders {layout or 'none'} 1"):
+            quest.redis.fcall(function, 1, "orders", *arguments)
+    assert {key: quest.redis.dump(key) for key in quest.keys()} == before
+
+
 def test_keys_are_those_documented(quest: Quest) -> None:
     """Whatever happens to a queue, its keys are those of the table in quest.lua, with their types."""
     quest.create("dead")

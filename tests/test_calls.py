@@ -1,0 +1,44 @@
+"""A call that waits for its reply: who hears of it, once and whatever he does."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from questd.calls import Call, tell
+
+
+def made() -> tuple[Call, list[Any]]:
+    """Return a call, and the replies that `abandoned` gets."""
+    abandoned: list[Any] = []
+    return Call(asyncio.get_running_loop().create_future(), b"", repeat=False, abandoned=abandoned.append), abandoned
+
+
+async def test_a_reply_goes_to_the_caller_or_back() -> None:
+    """The caller gets the reply; one that he is not there for is abandoned."""
+    call, abandoned = made()
+    call.answer(1)
+    assert (await call.future, abandoned) == (1, [])
+    call, abandoned = made()
+    call.future.cancel()
+    call.answer(1)
+    assert abandoned == [1]
+
+
+async def test_a_reply_that_is_taken_back() -> None:
+    """The caller hears of an error and the reply is abandoned, whether he is there or not."""
+    call, abandoned = made()
+    call.take_back(1, ValueError("lost"))
+    with pytest.raises(ValueError, match="lost"):
+        await call.future
+    assert abandoned == [1]
+    call, abandoned = made()
+    call.future.cancel()
+    call.take_back(1, ValueError("lost"))
+    assert abandoned == [1]
+
+
+def test_a_mistake_of_a_listener_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever is told may fail: that is logged and goes no further."""
+    tell(lambda news: 1 // news, 0)
+    assert "failed" in caplog.text
