@@ -21,7 +21,7 @@ PACKAGE = Path(errors.__file__).parent
 TESTS = Path(__file__).parent
 
 ORDER = (
-    "__main__ commands mirror archive exchange listing upkeep entries terminal client backup workers worker crew server console port listener app connection answer aws_json aws_query access signatures actions extensions batches redrive permissions queues tags localstack peek receive messages "
+    "__main__ commands mirror archive exchange upkeep listing lines client terminal entries backup workers worker crew server console port listener app connection answer aws_json aws_query access signatures actions extensions batches redrive permissions queues tags localstack peek receive messages "
     "queue_attributes policies figures pause action mistakes namespaces together grants promises background relay registry library longpoll "
     "topology cluster sentinel primaries message_attributes identifiers channel pipeline calls durability embedded guard errors "
     "settings addresses wire"
