@@ -28,12 +28,8 @@ Asking = Callable[[Client, Screen, argparse.Namespace], Coroutine[Any, Any, None
 
 Run = Callable[[Screen, argparse.Namespace], None]
 
-
-class Flag(NamedTuple):
-    """A flag or an argument as argparse takes it."""
-
-    names: tuple[str, ...]
-    how: dict[str, Any]
+Flag = tuple[tuple[str, ...], dict[str, Any]]
+"""A flag or an argument: its names, and what argparse takes for it."""
 
 
 class Command(NamedTuple):
@@ -46,7 +42,7 @@ class Command(NamedTuple):
 
 
 def _flag(*names: str, **how: Any) -> Flag:  # noqa: ANN401  # argparse's
-    return Flag(names, how)
+    return names, how
 
 
 def _asks(ask: Asking) -> Run:
@@ -292,7 +288,16 @@ def run(command: Command, options: argparse.Namespace) -> int:
     except Refused as error:
         sys.stderr.write(f"questd: {hidden(str(error))}\n")
         return 1
-    except BrokenPipeError:  # whoever read our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:
+        _forget_output()
         return 128 + signal.SIGPIPE
+    except OSError as error:
+        sys.stderr.write(f"questd: what was found cannot be written: {error.strerror}\n")
+        _forget_output()
+        return 1
     return 0
+
+
+def _forget_output() -> None:
+    """Let what could not be written go nowhere: Python would try once more at its end, and complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -5,6 +5,7 @@ boto3 knows everybody's credentials, profiles and roles. A message is deleted on
 
 import argparse
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 from questd import entries
@@ -71,12 +72,16 @@ def mirror(screen: Screen, options: argparse.Namespace) -> None:
 
 
 def _mirror(screen: Screen, options: argparse.Namespace) -> None:
-    source = Side(options.source, endpoint_of(options.endpoint, options.source), options.source_profile)
-    target = Side(options.target, endpoint_of(options.endpoint, options.target), options.target_profile)
+    sides = (options.source, options.source_profile), (options.target, options.target_profile)
+    source, target = (Side(queue, endpoint_of(options.endpoint, queue), profile) for queue, profile in sides)
     if source.url == target.url:
         raise Refused(f"{source.url} is source and target")
     number = 0
-    with screen.progress(f"{source.name} to {target.name}", None if options.follow else source.total()) as advance:
+    with (
+        closing(source.client),
+        closing(target.client),
+        screen.progress(f"{source.name} to {target.name}", None if options.follow else source.total()) as advance,
+    ):
         while (found := source.received()) or options.follow:
             for moved in _moved(source, target, found, options.group):
                 number += moved

@@ -121,8 +121,10 @@ class Screen:
         from rich.console import Console  # noqa: PLC0415
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
 
-        columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=Console(stderr=True)) as bars:
+        name = TextColumn("{task.description}", markup=False)
+        with Progress(
+            name, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=Console(stderr=True)
+        ) as bars:
             task = bars.add_task(plain(what), total=total)
             yield lambda number: bars.advance(task, number)
 

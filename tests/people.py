@@ -1,15 +1,18 @@
 """People at a command line: commands run in this process, in one of their own, or at a terminal, against a questd of a test's."""
 
 import asyncio
+import contextlib
 import json
 import os
 import pty
 import signal
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from aiohttp import test_utils, web
 
 from questd.__main__ import main
 from tests.client import Sqs
@@ -101,3 +104,20 @@ def _read(descriptor: int, until: str, process: int) -> str:
         if until and until.encode() in shown:
             os.kill(process, signal.SIGINT)
             until = ""
+
+
+@contextlib.asynccontextmanager
+async def no_questd(sqs: Sqs) -> AsyncIterator[str]:
+    """Give the URL of an SQS server that has AWS's actions only."""
+
+    async def answer(http: web.Request) -> web.Response:
+        if not http.headers["X-Amz-Target"].startswith("AmazonSQS."):
+            unknown = {"__type": "com.amazon.coral.service#UnknownOperationException"}
+            return web.json_response(unknown, status=400, content_type="application/x-amz-json-1.0")
+        given = await sqs.post(await http.read(), dict(http.headers))
+        return web.Response(status=given.status, body=given.body)
+
+    app = web.Application()
+    app.router.add_post("/", answer)
+    async with test_utils.TestServer(app) as server:
+        yield str(server.make_url("")).rstrip("/")
