@@ -36,6 +36,10 @@ async def export(client: Client, screen: Screen, options: argparse.Namespace) ->
                     _keep(file)  # before a drain deletes them
                     number += len(page)
                     advance(len(page))
+    except Refused as refused:
+        if not number:
+            _forget(options.file)
+        raise Refused(f"{refused} ({number:,} messages were exported)") from None
     finally:
         if file is not sys.stdout.buffer:
             file.close()
@@ -52,6 +56,11 @@ def _created(name: str) -> BinaryIO:
         raise Refused(f"{name} is there already: name another file, or remove it") from None
     except OSError as error:
         raise Refused(f"{name} cannot be made: {error.strerror}") from None
+
+
+def _forget(name: str) -> None:
+    if name != lines.STANDARD:
+        Path(name).unlink()
 
 
 def _keep(file: BinaryIO) -> None:

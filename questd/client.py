@@ -25,6 +25,8 @@ LOCAL = "http://127.0.0.1:9324"
 
 REGION = "us-east-1"
 
+NO_QUEUE = "there is no queue {} at {}: `questd queues` lists them"
+
 TIMEOUT = aiohttp.ClientTimeout(total=60, connect=10)
 """Seconds for an answer: a long poll takes 20."""
 
@@ -100,7 +102,7 @@ class Client:
         except Refused as refused:
             if refused.name != errors.QueueDoesNotExist.__name__:
                 raise
-            raise Refused(f"there is no queue {queue} at {self.endpoint}: `questd queues` lists them") from None
+            raise Refused(NO_QUEUE.format(queue, self.endpoint)) from None
         return url
 
     async def attributes(self, url: str, *names: str) -> dict[str, str]:

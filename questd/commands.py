@@ -63,6 +63,16 @@ def number(text: str) -> int:
 
 
 QUEUE = _flag("queue", metavar="QUEUE", help="its name or URL")
+CONTAINS = _flag("--contains", metavar="TEXT", default="", help="only those with this text in their body")
+YES = _flag("--yes", action="store_true", help="do not ask")
+ATTRIBUTE = _flag(
+    "--attribute",
+    metavar="NAME=VALUE",
+    action="append",
+    default=[],
+    type=exchange.attribute,
+    help="message attribute, or NAME:Type=VALUE; can be repeated",
+)
 GROUP = _flag("--group", metavar="ID", help="message group, for messages without one")
 
 QUEUES = """\
@@ -174,14 +184,7 @@ COMMANDS = (
             _flag("--group", metavar="ID", help="message group"),
             _flag("--dedup", metavar="ID", help="deduplication id, in a FIFO queue"),
             _flag("--delay", metavar="SECONDS", type=int, help="time until it is visible, up to 900"),
-            _flag(
-                "--attribute",
-                metavar="NAME=VALUE",
-                action="append",
-                default=[],
-                type=exchange.attribute,
-                help="message attribute, or NAME:Type=VALUE; can be repeated",
-            ),
+            ATTRIBUTE,
         ),
     ),
     Command(
@@ -206,15 +209,10 @@ COMMANDS = (
             QUEUE,
             _flag("-n", "--number", metavar="N", type=number, default=20, help="messages at most, default 20"),
             _flag("--state", choices=STATES, action="append", help="only those; can be repeated"),
-            _flag("--contains", metavar="TEXT", default="", help="only those with this text in their body"),
+            CONTAINS,
         ),
     ),
-    Command(
-        "tail",
-        _asks(exchange.tail),
-        TAIL,
-        (QUEUE, _flag("--contains", metavar="TEXT", default="", help="only those with this text in their body")),
-    ),
+    Command("tail", _asks(exchange.tail), TAIL, (QUEUE, CONTAINS)),
     Command(
         "redrive",
         _asks(upkeep.redrive),
@@ -288,16 +286,11 @@ def run(command: Command, options: argparse.Namespace) -> int:
     except Refused as error:
         sys.stderr.write(f"questd: {hidden(str(error))}\n")
         return 1
-    except BrokenPipeError:
-        _forget_output()
-        return 128 + signal.SIGPIPE
     except OSError as error:
+        # Python would try to write what is left once more at its end, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            return 128 + signal.SIGPIPE
         sys.stderr.write(f"questd: what was found cannot be written: {error.strerror}\n")
-        _forget_output()
         return 1
     return 0
-
-
-def _forget_output() -> None:
-    """Let what could not be written go nowhere: Python would try once more at its end, and complain."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -9,7 +9,7 @@ from contextlib import closing
 from typing import Any
 
 from questd import entries
-from questd.client import Refused, endpoint_of, is_url, name_of, region_of
+from questd.client import NO_QUEUE, Refused, endpoint_of, is_url, name_of, region_of
 from questd.entries import EVERYTHING
 from questd.terminal import Screen
 
@@ -34,8 +34,15 @@ class Side:
         self.client = session.client(
             "sqs", endpoint_url=endpoint, region_name=region_of(endpoint), config=Config(**signature)
         )
-        self.url: str = queue if is_url(queue) else self.client.get_queue_url(QueueName=queue)["QueueUrl"]
+        self.url = queue if is_url(queue) else self._url_of(queue, endpoint)
         self.name = name_of(self.url)
+
+    def _url_of(self, queue: str, endpoint: str) -> str:
+        try:
+            url: str = self.client.get_queue_url(QueueName=queue)["QueueUrl"]
+        except self.client.exceptions.QueueDoesNotExist:
+            raise Refused(NO_QUEUE.format(queue, endpoint)) from None
+        return url
 
     def received(self) -> Messages:
         """Receive messages with all that is in them."""
