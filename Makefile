@@ -1,8 +1,9 @@
 # What a contributor runs; continuous integration runs the same, through .ci/run. It works with GNU make 3.81 (macOS).
 
 PYTHON = python3
+FUZZ = tests/lua/test_arguments.py tests/test_fuzz.py tests/test_connection.py
 
-.PHONY: start test bench lint audit fmt load unload clean help
+.PHONY: start test fuzz bench chaos lint audit fmt load unload clean help
 .NOTPARALLEL:
 
 start: .venv/questd ## run questd on http://127.0.0.1:9324 with a private Valkey
@@ -11,8 +12,15 @@ start: .venv/questd ## run questd on http://127.0.0.1:9324 with a private Valkey
 test: .venv/dev ## run all tests, against real servers that the tests start themselves
 	.venv/bin/python -m pytest -rs
 
+fuzz: .venv/dev ## look for bad input that is not refused, for as long as you like: make fuzz TIMES=100 SEED=1
+	@seed=$(or $(SEED),$$(date +%s)); echo "SEED=$$seed"; FUZZ_TIMES=$(or $(TIMES),20) FUZZ_SEED=$$seed \
+	.venv/bin/python -m pytest -v -x --hypothesis-seed=$$seed $(FUZZ)
+
 bench: .venv/dev ## measure how fast questd is here, with wrk: make bench PEERS="elasticmq fauxqs goaws ministack"
 	@.venv/bin/python -m tests.bench $(if $(PEERS),--peers $(PEERS)) $(if $(README),--readme)
+
+chaos: .venv/dev ## inject faults while clients work, and check that nothing is lost: make chaos SECONDS=20 SEED=2
+	@.venv/bin/python -m tests.chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(if $(README),--readme)
 
 lint: .venv/dev ## check the code: ruff, mypy, luacheck
 	.venv/bin/ruff check .

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from pydantic.fields import FieldInfo
-from redis.exceptions import RedisError
 
-from questd import __version__, backup, commands, grants, library, settings, workers
+from questd import __version__, backup, commands, grants, library, loader, logs, settings, workers
 from questd.embedded import StartFailed
-from questd.pipeline import RedisUnavailable
 from questd.settings import BadSetting, Settings, hidden
+
+log = logging.getLogger(__name__)
 
 LOCAL_REDIS = "redis://127.0.0.1:6379"
 """Where load and unload look for a Redis when none is named, as redis-cli does."""
@@ -119,8 +119,14 @@ def _exposed(flags: dict[str, str]) -> Iterable[tuple[str, str]]:
 
 
 def _serve(read: Settings, options: argparse.Namespace) -> None:
-    logging.basicConfig(level=read.log_level.upper(), format="questd: %(levelname)s: %(message)s")
-    workers.run(read, lambda: settings.read(options.flags))
+    logs.configure(read)
+    try:
+        workers.run(read, lambda: settings.read(options.flags))
+    except StartFailed as refused:
+        if read.log_format == "text":
+            raise
+        log.critical("%s", hidden(str(refused)))  # nobody's mistake here
+        raise SystemExit(1) from None
 
 
 def _load(read: Settings, options: argparse.Namespace) -> None:
@@ -155,8 +161,8 @@ def _on_redis(read: Settings, act: Callable[[str], Coroutine[Any, Any, None]], d
     url = read.redis_url or LOCAL_REDIS
     try:
         asyncio.run(act(url))
-    except (*workers.REFUSALS, RedisUnavailable, RedisError) as error:
-        raise StartFailed(workers.explained(error, url)) from None
+    except loader.REFUSALS as error:
+        raise StartFailed(loader.explained(error, url)) from None
     sys.stdout.write(f"questd: {done} {hidden(url)}\n")
 
 

@@ -3,6 +3,7 @@
 Keys come from a file or from the settings; signatures.py says whose a request is.
 """
 
+import hmac
 import os
 import stat
 import tomllib
@@ -139,6 +140,7 @@ class Access:
     """The gate of one process: who signed a request, and whether he may have what he asks for."""
 
     def __init__(self, keys: Keys, account: str) -> None:
+        self._account = account
         self._secrets = {name: key.secret for name, key in keys.items()}
         self._principals = {name: Principal(key.account or account, name, key) for name, key in keys.items()}
 
@@ -147,6 +149,13 @@ class Access:
         request.principal = signer(request, self._secrets, datetime.now(UTC)) or ""
         if request.principal:
             request.namespace = request.namespace.of_account(self._principals[request.principal].account)
+
+    def trusts(self, name: str, secret: str) -> bool:
+        """Tell whether this is the secret of a key that may do everything."""
+        principal = self._principals.get(name, ANYBODY)
+        all_rights = principal.key is not None and EVERYTHING in principal.key.allow
+        right = hmac.compare_digest(self._secrets.get(name, "").encode(), secret.encode())
+        return right and all_rights and principal.account == self._account
 
     async def check(self, questd: Questd, request: Request, action: Action) -> None:
         """Raise AccessDenied unless who signed the request may do what it asks for."""

@@ -10,12 +10,14 @@ from typing import Annotated, Any, ClassVar, NamedTuple, Protocol
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo
 
 from questd import errors, namespaces
+from questd.capacity import Capacity
+from questd.counts import Page
 from questd.library import Library, key_of
 from questd.longpoll import LongPolls
 from questd.mistakes import mistake
 from questd.namespaces import NOWHERE, Namespace
 from questd.settings import Settings
-from questd.together import Together, can_join
+from questd.together import KINDS, Together
 
 QUEUE_NAME = re.compile(r"(?=.{1,80}\Z)[A-Za-z0-9_-]+(\.fifo)?", re.ASCII)
 """What a queue may be called. It also keeps a name from leaving its hash tag."""
@@ -84,6 +86,10 @@ class Request:
     """Who asks: set by one step; '' is anybody."""
     action: str = ""
     """The name of the action it turned out to ask for; '' before that."""
+    asked: "Action | None" = None
+    """The action, once it is known to be a right one."""
+    waited_ns: int = 0
+    """How long it has waited for messages: no time that its answer took."""
     namespace: Namespace = NOWHERE
     """Where its queues are: set by one step."""
     undo: Callable[[], None] | None = None
@@ -123,6 +129,9 @@ class Gate(Protocol):
     def identify(self, request: Request) -> None:
         """Say in the request who signed it. Raises an SQSError when the signature is not good."""
 
+    def trusts(self, name: str, secret: str) -> bool:
+        """Tell whether this is the secret of a key that may do everything."""
+
     async def check(self, questd: "Questd", request: Request, action: "Action") -> None:
         """Raise an SQSError unless he may have what he asks for."""
 
@@ -134,6 +143,8 @@ class Questd:
     settings: Settings
     library: Library
     polls: LongPolls
+    capacity: Capacity
+    counts: Page
     gate: Gate | None = None
     """Nobody is kept out without one."""
     facts: dict[str, Facts] = field(default_factory=dict)
@@ -144,6 +155,9 @@ class Questd:
     def __post_init__(self) -> None:
         """Gather what comes together."""
         self.together = Together(self.library)
+        most = self.settings.max_messages
+        self.max_messages: tuple[int, ...] = () if most is None else (most,)
+        """What quest_send is told of it."""
 
     @cached_property
     def home(self) -> Namespace:
@@ -230,8 +244,13 @@ class Questd:
                     raise
                 continue
             try:
-                call = self.together.call if can_join(function, grouped=facts.grouped) else self.library.call
-                reply: list[Any] = await call(function, key_of(queue), *given, repeat=repeat, abandoned=abandoned)
+                key = key_of(queue)
+                if function in KINDS:
+                    reply = await self.together.call(
+                        function, key, *given, grouped=facts.grouped, repeat=repeat, abandoned=abandoned
+                    )
+                else:
+                    reply = await self.library.call(function, key, *given, repeat=repeat, abandoned=abandoned)
             except errors.QueueDoesNotExist:
                 self.facts.pop(queue, None)
                 raise
@@ -248,10 +267,16 @@ class Questd:
         self.facts.pop(queue, None)
         return await self.facts_of(queue)
 
-    def now_ms(self, process: str) -> float | None:
-        """Return Redis's time as far as this process knows it, `process` being its name there."""
+    def not_after_ms(self, key: str, process: str) -> int | None:
+        """Return the time of the Redis that has `key` at which this process gives up a call that it makes now.
+
+        `process` is its name there. None as long as it does not know what time it is there.
+        """
         ahead_ms = self.ahead_ms.get(process)
-        return None if ahead_ms is None else time.monotonic() * 1000 + ahead_ms
+        if ahead_ms is None:
+            return None
+        patience = self.library.primaries.of(key).pipeline.patience
+        return round((time.monotonic() + patience) * 1000 + ahead_ms)
 
     def note_time(self, process: str, server_ms: int) -> None:
         """Keep how far Redis's clock is ahead."""
@@ -326,6 +351,11 @@ class Action(BaseModel):
         """Do it, and return the members of the answer; None for an action without output."""
         raise NotImplementedError
 
+    @classmethod
+    def wrong(cls, error: ValidationError, body: bytes, request: Request) -> "Action":  # noqa: ARG003  # a batch looks
+        """Raise what AWS answers to wrong members, or return what can be done all the same."""
+        raise mistake(error) from error
+
 
 class QueueAction(Action):
     """An action on one queue."""
@@ -338,4 +368,4 @@ def validated(action: type[Action], body: bytes, request: Request) -> Action:
     try:
         return action.model_validate_json(body, context=request.namespace)
     except ValidationError as error:
-        raise mistake(error) from error
+        return action.wrong(error, body, request)

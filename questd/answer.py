@@ -6,11 +6,12 @@ Which protocol a request speaks is decided here, and every failure becomes an an
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from time import perf_counter_ns
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import to_json
 
-from questd import __version__, aws_json, aws_query, errors, namespaces
+from questd import __version__, aws_json, aws_query, errors, logs, namespaces
 from questd.action import Questd, Request
 from questd.identifiers import new_request_id
 from questd.settings import Settings
@@ -22,6 +23,11 @@ SERVER = "questd"
 
 PLAIN = "text/plain; charset=utf-8"
 
+REQUEST_ID = "x-amzn-RequestId"
+"""The header with the id of a request, which its log lines carry too."""
+
+LONGEST_SHOWN = 200
+"""Characters of a queue's name in a log line: one that there cannot be may be long."""
 
 BODY_FACTOR = 8
 """How many times as long as its message a body may be: 1 MiB of message is up to 6 MiB of JSON."""
@@ -41,6 +47,8 @@ class Answer:
     body: bytes
     headers: dict[str, str] = field(default_factory=dict)
     undo: Callable[[], None] | None = None
+    error: str = ""
+    """AWS's name of the error that it is."""
 
 
 class MoveClock(BaseModel):
@@ -54,6 +62,8 @@ class MoveClock(BaseModel):
 async def answer(questd: Questd, request: Request) -> Answer:
     """Return the answer to a request, whatever is wrong with it."""
     if request.target != "/":
+        if not request.target.isascii():  # RFC 9112: a target has no other characters
+            return refusal(errors.SerializationException())
         path = request.target.partition("?")[0]
         if path.startswith("/health/"):
             return await health(questd, path)
@@ -64,9 +74,36 @@ async def answer(questd: Questd, request: Request) -> Answer:
     request.namespace = namespaces.of_request(questd.home, request.headers, request.target)
     if request.method not in {"GET", "POST"}:
         return _no_operation()
-    if request.method == "POST" and _speaks_json(request):
-        return await _aws_json(questd, request)
-    return await _aws_query(questd, request)
+    speak = _aws_json if request.method == "POST" and _speaks_json(request) else _aws_query
+    begun, capacity = perf_counter_ns(), questd.capacity
+    capacity.requests += 1
+    try:
+        given = await speak(questd, request)
+    finally:
+        capacity.requests -= 1
+    took_ns = perf_counter_ns() - begun
+    questd.counts.answered(request.action, given.error, took_ns - request.waited_ns)
+    if questd.settings.access_log:
+        _log(request, given, took_ns)
+    return given
+
+
+def _log(request: Request, given: Answer, took_ns: int) -> None:
+    """Write the line of a request into the access log."""
+    queue = getattr(request.asked, "QueueUrl", None) or getattr(request.asked, "QueueName", None) or ""
+    fields: dict[str, str | float] = {
+        "request_id": given.headers.get(REQUEST_ID, ""),
+        "peer": request.peer,
+        "key": request.principal,
+        "action": request.action,
+        "queue": queue[:LONGEST_SHOWN],
+        "status": given.status,
+        "error": given.error,
+        "bytes_in": len(request.body),
+        "bytes_out": len(given.body),
+        "ms": round(took_ns / 1e6, 3),
+    }
+    logs.access(fields)
 
 
 def _speaks_json(request: Request) -> bool:
@@ -76,14 +113,15 @@ def _speaks_json(request: Request) -> bool:
 
 async def _aws_json(questd: Questd, request: Request) -> Answer:
     request_id = new_request_id()
-    headers = {"x-amzn-RequestId": request_id}
+    headers = {REQUEST_ID: request_id}
     try:
+        questd.capacity.check()
         if questd.gate:
             questd.gate.identify(request)
         action = aws_json.action_of(request)
+        request.asked = action
         if questd.gate:
             await questd.gate.check(questd, request, action)
-        request.action = type(action).__name__
         result = await action(questd, request)
         return Answer(200, aws_json.CONTENT_TYPE, aws_json.result_body(result), headers, request.undo)
     except Exception as error:  # noqa: BLE001  # whatever it is, the client gets an answer
@@ -92,45 +130,48 @@ async def _aws_json(questd: Questd, request: Request) -> Answer:
 
 def _json_error(error: errors.SQSError, headers: dict[str, str]) -> Answer:
     more, body = aws_json.error_parts(error)
-    return Answer(error.status, aws_json.CONTENT_TYPE, body, headers | more)
+    return Answer(error.status, aws_json.CONTENT_TYPE, body, headers | more, error=error.name)
 
 
 async def _aws_query(questd: Questd, request: Request) -> Answer:
     request_id = new_request_id()
-    headers = {"x-amzn-RequestId": request_id}
+    headers = {REQUEST_ID: request_id}
     try:
+        questd.capacity.check()
         parameters = aws_query.parameters(request)
         if "Action" not in parameters:
             return _no_operation()
         if questd.gate:
             questd.gate.identify(request)
         action = aws_query.action_of(request, parameters)
+        request.asked = action
         if questd.gate:
             await questd.gate.check(questd, request, action)
-        request.action = type(action).__name__
         result = await action(questd, request)
         return Answer(200, *aws_query.result_parts(action, result, request, request_id), headers, request.undo)
     except Exception as error:  # noqa: BLE001  # whatever it is, the client gets an answer
         shown = _shown(error, request_id)
-        return Answer(shown.status, *aws_query.error_parts(shown, request, request_id), headers)
+        parts = aws_query.error_parts(shown, request, request_id)
+        return Answer(shown.status, *parts, headers, error=shown.name)
 
 
 def _shown(error: Exception, request_id: str) -> errors.SQSError:
     """Return what a client gets to see of a failure."""
-    if isinstance(error, errors.SQSError):
+    if isinstance(error, errors.SQSError) and not isinstance(error, errors.InternalFailure):
         return error
-    log.error("request %s failed", request_id, exc_info=error)
+    log.error("request %s failed", request_id, exc_info=error, extra=logs.about(request_id))
     return errors.InternalFailure()
 
 
 def refusal(error: errors.SQSError) -> Answer:
     """Return the answer to a request that comes to no action."""
-    return _json_error(error, {"x-amzn-RequestId": new_request_id()})
+    return _json_error(error, {REQUEST_ID: new_request_id()})
 
 
 def _no_operation() -> Answer:
     """Return what AWS answers to a request without an action (contract 1.3.6)."""
-    return Answer(404, aws_query.XML, b"<UnknownOperationException/>")
+    error = errors.UnknownOperationException.name
+    return Answer(404, aws_query.XML, b"<UnknownOperationException/>", error=error)
 
 
 async def health(questd: Questd, path: str) -> Answer:

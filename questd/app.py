@@ -11,7 +11,8 @@ from aiohttp import web
 from questd import errors
 from questd.action import Questd, Request
 from questd.answer import SERVER, Answer, answer, body_limit, refusal
-from questd.connection import DRAIN_SECONDS, HEAD_LIMIT
+from questd.connection import DRAIN_SECONDS, IDLE_SECONDS
+from questd.surplus import Surplus
 
 # What aiohttp logs as errors is HTTP nonsense of strangers, with a traceback each; ours are logged where they happen.
 logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
@@ -42,7 +43,7 @@ def application(questd: Questd) -> web.Application:
         return await _write(http, await answer(questd, request))
 
     app = web.Application(client_max_size=limit)
-    app.router.add_route("*", "/{path:.*}", respond)
+    app.router.add_route("*", r"/{path:[\s\S]*}", respond)  # a line feed, too, which a dot is not
     return app
 
 
@@ -78,27 +79,42 @@ class Application:
             access_log=None,
             auto_decompress=False,
             shutdown_timeout=finish_seconds,
-            max_line_size=HEAD_LIMIT,
-            max_field_size=HEAD_LIMIT,
+            keepalive_timeout=IDLE_SECONDS,
+            max_line_size=questd.settings.max_header_size,
+            max_field_size=questd.settings.max_header_size,
+            max_headers=questd.settings.max_headers,
         )
-        self._site: web.SockSite | None = None
+        self._max_connections = questd.settings.max_connections
+        self._surplus: set[Surplus] = set()
+        self._server: asyncio.Server | None = None
+
+    @property
+    def connections(self) -> int:
+        """How many clients are connected."""
+        return len(self._runner.server.connections) if self._runner.server else 0
 
     async def start(self, sock: socket.socket, tls: ssl.SSLContext | None = None) -> None:
         """Accept connections on a bound socket."""
         await self._runner.setup()
-        self._site = web.SockSite(self._runner, sock, ssl_context=tls)
-        await self._site.start()
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(self._protocol, sock=sock, ssl=tls)
+
+    def _protocol(self) -> asyncio.Protocol:
+        """Return what a new connection gets: aiohttp serves it, or it is told that there is no room."""
+        server = self._runner.server
+        if server is None or len(server.connections) >= self._max_connections:
+            return Surplus(self._surplus)
+        return server()
 
     async def drain(self) -> None:
         """Accept nothing more, and end each connection with its next answer, for DRAIN_SECONDS."""
-        if self._site:
-            await self._site.stop()
-            self._site = None
+        if self._server:
+            self._server.close()
         self._runner.app[DRAINING].set()
         await asyncio.sleep(DRAIN_SECONDS)
 
     async def close(self) -> None:
         """Accept nothing more, and give what is in flight `finish_seconds` to be answered."""
-        if self._site:
-            await self._site.stop()
+        if self._server:
+            self._server.close()
         await self._runner.cleanup()

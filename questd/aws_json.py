@@ -1,5 +1,7 @@
 """AWS JSON 1.0: a request's action out of its headers and body, and the bytes of results and errors (contract 1.2)."""
 
+import re
+from itertools import islice
 from typing import Any
 
 from pydantic_core import from_json, to_json
@@ -11,6 +13,12 @@ from questd.actions import named
 CONTENT_TYPE = "application/x-amz-json-1.0"
 TARGET_PREFIX = "AmazonSQS"
 
+LARGE, TOKENS = 2**18, 20_000
+"""What a body of more than LARGE bytes has at most: requests have hundreds, and to look at millions takes a second."""
+
+TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\Z)|[,\[{]', re.DOTALL)
+"""A text, which may be a megabyte, or what begins another value."""
+
 
 def action_of(request: Request) -> Action:
     """Return the action that a request asks for, validated. Raises what AWS answers to a wrong one."""
@@ -20,10 +28,18 @@ def action_of(request: Request) -> Action:
         action = extensions.ACTIONS.get(name)
     if action is None:
         raise errors.UnknownOperationException
+    request.action = name
     body = request.body or b"{}"
+    if len(body) > LARGE and _is_crowded(body):
+        raise errors.SerializationException
     if request.target != "/" and request.queue:
         body = _with_queue(body, request.queue)
     return validated(action, body, request)
+
+
+def _is_crowded(body: bytes) -> bool:
+    """Say whether a body has more tokens than any request needs."""
+    return sum(1 for _ in islice(TOKEN.finditer(body), TOKENS + 1)) > TOKENS
 
 
 def _with_queue(body: bytes, queue: str) -> bytes:

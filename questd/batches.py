@@ -1,17 +1,22 @@
 """The three batch actions: up to ten entries in one request and one call; each entry succeeds or fails alone."""
 
+import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from functools import cache
+from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from questd import errors
-from questd.action import Facts, Integer, Questd, QueueAction, Request, between
+from questd.action import Action, Facts, Integer, Questd, QueueAction, Request, between
 from questd.identifiers import new_id
-from questd.messages import Content, Handle, Message, outcome, sent
+from questd.messages import Content, Handle, Message, outcome, sent, stamp_of
 from questd.mistakes import mistake
+
+MOST = 10
+"""Entries of a batch (contract 8.1)."""
 
 ENTRY_ID = re.compile(r"[A-Za-z0-9_-]{1,80}", re.ASCII)
 
@@ -22,6 +27,9 @@ class _Entry(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     Id: str
+
+
+_EntryT = TypeVar("_EntryT", bound=_Entry)
 
 
 class SendMessageBatchRequestEntry(_Entry, Message):
@@ -84,7 +92,7 @@ def _looked_at(model: type[_Entry]) -> AfterValidator:
     def check(given: list[dict[str, Any]]) -> list[_Entry | Wrong]:
         if not given:
             raise errors.NoEntries(kind)
-        if len(given) > 10:  # noqa: PLR2004  # contract 8.1
+        if len(given) > MOST:
             raise errors.TooManyEntries(len(given))
         entries = [look(number, entry) for number, entry in enumerate(given, 1)]
         _check_ids(kind, given)
@@ -109,27 +117,56 @@ def _check_ids(kind: str, given: list[dict[str, Any]]) -> None:
 Maps = Annotated[list[dict[str, Any]], Field(fail_fast=True)]
 
 
+@cache
+def _one_by_one(model: type[_Entry]) -> type[QueueAction]:
+    """Return what reads a batch that is not right as a whole: it looks at each entry alone."""
+    return create_model(model.__name__, __base__=QueueAction, Entries=(Annotated[Maps, _looked_at(model)], ...))
+
+
+def _check_right(entries: list[_EntryT]) -> list[_EntryT]:
+    names = [entry.Id for entry in entries]
+    if len(set(names)) < len(names) or not all(map(ENTRY_ID.fullmatch, names)):
+        raise ValueError("an Id is wrong: _check_ids says which")
+    return entries
+
+
+Right = Annotated[list[_EntryT], Field(min_length=1, max_length=MOST, fail_fast=True), AfterValidator(_check_right)]
+"""Entries of which none is wrong, made straight from the JSON: ten in 11 µs, where to look at each takes 20."""
+
+
 class BatchAction(QueueAction):
     """What the batches have in common: the entries, and the answer that tells which of them failed."""
 
     entry_model: ClassVar[type[_Entry]]
 
-    Entries: Maps
-    """Once looked at, each is of `entry_model`, or Wrong."""
+    Entries: list[Any]
+    """Each is of `entry_model`, or Wrong."""
+
+    @classmethod
+    def wrong(cls, _error: ValidationError, body: bytes, request: Request) -> Action:
+        """Return the batch with its wrong entries told from the others, or raise what is wrong with all of it."""
+        try:
+            read = _one_by_one(cls.entry_model).model_validate_json(body, context=request.namespace)
+        except ValidationError as error:
+            raise mistake(error) from error
+        return cls.model_construct(**vars(read))
 
     def right(self) -> list[Any]:
         """Return the entries that are right in themselves."""
         return [entry for entry in self.Entries if not isinstance(entry, Wrong)]
 
-    def result(self, done: dict[str, dict[str, Any]], refused: dict[str, errors.SQSError]) -> dict[str, Any]:
-        """Return the answer, in the order of the request; a list without members is left out."""
-        entries: list[Any] = self.Entries
-        successful = [{"Id": entry.Id} | done[entry.Id] for entry in entries if entry.Id in done]
-        failed = [
-            _failure(entry.Id, entry.error if isinstance(entry, Wrong) else refused[entry.Id])
-            for entry in entries
-            if entry.Id not in done
-        ]
+    def result(self, outcomes: Sequence[dict[str, Any] | errors.SQSError]) -> dict[str, Any]:
+        """Return the answer, in the order of the request, out of what became of each entry that is right.
+
+        A list without members is left out.
+        """
+        successful, failed, of_right = [], [], iter(outcomes)
+        for entry in self.Entries:
+            outcome = entry.error if isinstance(entry, Wrong) else next(of_right)
+            if isinstance(outcome, errors.SQSError):
+                failed.append(_failure(entry.Id, outcome))
+            else:
+                successful.append({"Id": entry.Id, **outcome})
         return {key: value for key, value in (("Successful", successful), ("Failed", failed)) if value}
 
 
@@ -142,32 +179,31 @@ class SendMessageBatch(BatchAction):
 
     entry_model = SendMessageBatchRequestEntry
 
-    Entries: Annotated[Maps, _looked_at(SendMessageBatchRequestEntry)]
+    Entries: Right[SendMessageBatchRequestEntry]
 
     async def __call__(self, questd: Questd, request: Request) -> dict[str, Any]:
         """Store those that are right, in order, in one step."""
         entries: list[SendMessageBatchRequestEntry] = self.right()
         sizes = [entry.size() for entry in entries]
         self._check_size(questd.settings.max_message_size, sum(sizes))
-        ids: dict[str, bytes] = {}
-        refused: dict[str, errors.SQSError] = {}
+        ids, stamp = [new_id() for _ in entries], stamp_of(request)
+        refused: list[errors.SQSError | None] = []
 
-        def arguments(facts: Facts) -> Iterator[bytes | str | int]:
-            ids.clear()
-            refused.clear()
+        def arguments(facts: Facts) -> list[bytes | str | int]:
             self._check_groups(facts)
-            for entry, size in zip(entries, sizes, strict=True):
-                error = entry.refused(facts, size)
-                if error:
-                    refused[entry.Id] = error
-                else:
-                    ids[entry.Id] = new_id()
-                    yield from entry.stored(ids[entry.Id], facts, request)
+            refused[:] = [entry.refused(facts, size) for entry, size in zip(entries, sizes, strict=True)]
+            stored = zip(entries, ids, refused, strict=True)
+            parts = (entry.stored(name, facts, stamp) for entry, name, error in stored if not error)
+            return [*itertools.chain.from_iterable(parts), *questd.max_messages]
 
         reply = await questd.ask("quest_send", self.QueueUrl, arguments)
-        kept = [entry for entry in entries if entry.Id in ids]
-        done = {entry.Id: entry.receipt(*sent(ids[entry.Id], reply, i)) for i, entry in enumerate(kept)}
-        return self.result(done, refused)
+        place = itertools.count()  # of the stored ones in the reply
+        return self.result(
+            [
+                error or entry.receipt(*sent(name, reply, next(place)))
+                for entry, name, error in zip(entries, ids, refused, strict=True)
+            ]
+        )
 
     def _check_size(self, most: int, size: int) -> None:
         """Raise BatchTooLong: wrong entries count too, and the queue's own limit does not (contract 8.3)."""
@@ -195,14 +231,13 @@ class DeleteMessageBatch(BatchAction):
 
     entry_model = DeleteMessageBatchRequestEntry
 
-    Entries: Annotated[Maps, _looked_at(DeleteMessageBatchRequestEntry)]
+    Entries: Right[DeleteMessageBatchRequestEntry]
 
     async def __call__(self, questd: Questd, _request: Request) -> dict[str, Any]:
         """Delete them in one step."""
-        entries: list[DeleteMessageBatchRequestEntry] = self.right()
-        handles = [entry.ReceiptHandle for entry in entries]
+        handles = [entry.ReceiptHandle for entry in self.right()]
         reply = await questd.ask("quest_delete", self.QueueUrl, lambda _: handles, repeat=True)
-        return self.result(*_outcomes(entries, reply, [None] * len(entries)))
+        return self.result([_outcome(*each) for each in zip(reply, handles, strict=True)])
 
 
 class ChangeMessageVisibilityBatch(BatchAction):
@@ -210,30 +245,20 @@ class ChangeMessageVisibilityBatch(BatchAction):
 
     entry_model = ChangeMessageVisibilityBatchRequestEntry
 
-    Entries: Annotated[Maps, _looked_at(ChangeMessageVisibilityBatchRequestEntry)]
+    Entries: Right[ChangeMessageVisibilityBatchRequestEntry]
 
     async def __call__(self, questd: Questd, _request: Request) -> dict[str, Any]:
         """Change them in one step."""
-        entries: list[ChangeMessageVisibilityBatchRequestEntry] = self.right()
-        timeouts = [entry.VisibilityTimeout for entry in entries]
-        arguments = [part for entry in entries for part in (entry.ReceiptHandle, entry.VisibilityTimeout * 1000)]
+        given = [(entry.ReceiptHandle, entry.VisibilityTimeout) for entry in self.right()]
+        arguments = [part for handle, timeout in given for part in (handle, timeout * 1000)]
         reply = await questd.ask("quest_change_visibility", self.QueueUrl, lambda _: arguments, repeat=True)
-        return self.result(*_outcomes(entries, reply, timeouts))
+        return self.result([_outcome(status, *each) for status, each in zip(reply, given, strict=True)])
 
 
-def _outcomes(
-    entries: Sequence[DeleteMessageBatchRequestEntry | ChangeMessageVisibilityBatchRequestEntry],
-    reply: list[bytes],
-    timeouts: Sequence[int | None],
-) -> tuple[dict[str, dict[str, Any]], dict[str, errors.SQSError]]:
-    """Sort what became of each handle into done and refused."""
-    done: dict[str, dict[str, Any]] = {}
-    refused: dict[str, errors.SQSError] = {}
-    for entry, status, timeout in zip(entries, reply, timeouts, strict=True):
-        try:
-            outcome(status, entry.ReceiptHandle, timeout)
-        except errors.SQSError as error:
-            refused[entry.Id] = error
-        else:
-            done[entry.Id] = {}
-    return done, refused
+def _outcome(status: bytes, handle: str, timeout: int | None = None) -> dict[str, Any] | errors.SQSError:
+    """Return what became of a handle."""
+    try:
+        outcome(status, handle, timeout)
+    except errors.SQSError as error:
+        return error
+    return {}

@@ -19,21 +19,16 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from questd import errors
 from questd.action import Request
-from questd.answer import PLAIN, SERVER, Answer, refusal
+from questd.answer import PLAIN, SERVER, Answer, body_limit, refusal
+from questd.settings import Settings
 
 log = logging.getLogger(__name__)
-
-HEAD_LIMIT = 65_536
-"""Bytes of a request that are no body: request line, headers, and what surrounds chunks."""
-
-HEADERS = 128
-"""Headers of a request, at most."""
 
 CHUNK_FACTOR = 6
 """Bytes that one of the body may take on the wire: a chunk of one byte takes six."""
 
 SLICE = 4096
-"""Bytes parsed at once: a packet may hold thousands of requests."""
+"""Bytes parsed at once, but for a body: a packet may hold thousands of requests."""
 
 PIPELINED = 8
 """Requests of one connection that wait for their turn; beyond them nothing more is parsed."""
@@ -46,7 +41,7 @@ HEAD_SECONDS = 10.0
 
 TRANSFER_SECONDS = 20.0
 SLOWEST = 16_384
-"""A body, or an answer, may take TRANSFER_SECONDS, and a second more for every SLOWEST bytes."""
+"""A request, or an answer, may take TRANSFER_SECONDS, and a second more for every SLOWEST bytes that have come."""
 
 LINGER_SECONDS = 2.0
 """How long a refused client may go on sending, so that it reads why before its connection is reset."""
@@ -79,10 +74,19 @@ class Shared:
 
     core: Callable[[Request], Awaitable[Answer]]
     """Answers a request, whatever is wrong with it."""
-    body_limit: int
+    settings: Settings
+    kept: int = 0
+    """Bytes of unfinished requests, large ones and unread answers of all connections: at most `max_kept`."""
     connections: set["Connection"] = field(default_factory=set)
     draining: bool = False
     """Whether each connection ends with its next answer."""
+
+    def __post_init__(self) -> None:
+        """Look at the settings once."""
+        self.body_limit = body_limit(self.settings)
+        self.max_headers = self.settings.max_headers
+        self.max_head = self.settings.max_header_size
+        self.max_kept = max(self.settings.max_buffered, CHUNK_FACTOR * self.body_limit)
 
 
 class Refused(Exception):
@@ -114,10 +118,14 @@ class Connection(asyncio.Protocol):
         self._ended = False  # whether the client has ended its input
         self._unparsed = b""
         self._fed = 0  # bytes of this request, the body's included
+        self._kept = 0  # this connection's part of what all keep
+        self._counted = 0  # bytes of the unfinished request in it
+        self._unread = 0  # bytes of answers in it
+        self._since = 0.0  # when the client began with what it has not finished
         self._begun = self._headed = self._expecting = False
         self._target = b""
         self._headers: dict[str, str] = {}
-        self._body: list[bytes] = []
+        self._body: bytes | bytearray = b""
         self._size = 0
         self._turns: deque[tuple[Request | Answer, bool]] = deque()  # what is answered next; whether more may follow
         self._called: asyncio.Future[None] | None = None
@@ -165,20 +173,27 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, _error: Exception | None) -> None:
         """Forget it, and whatever is still being done for it."""
         self._shared.connections.discard(self)
+        self._shared.kept -= self._kept
         self._task.cancel()
         self.lost.set_result(None)
-        del self._parser  # it refers to this connection too
+        # Both refer to this connection too, the task through its cancellation: what it holds is to be freed at once.
+        del self._parser, self._task
 
     def pause_writing(self) -> None:
-        """Begin no other request: the client does not read."""
+        """Begin no other request: the client does not read. With too much unread already, it has to go."""
         self._blocked = self._loop.create_future()
-        self.deadline = self._loop.time() + _time_for(self._transport.get_write_buffer_size())
+        self._unread = self._transport.get_write_buffer_size()
+        self.deadline = self._loop.time() + _time_for(self._unread)
+        self._keep(self._unread)
+        if self._shared.kept > self._shared.max_kept:
+            self._transport.abort()
 
     def resume_writing(self) -> None:
         """Go on."""
         if self._blocked and not self._blocked.done():
             self._blocked.set_result(None)
         self._blocked = None
+        self._keep(-self._unread)
 
     # What the parser tells.
 
@@ -189,7 +204,7 @@ class Connection(asyncio.Protocol):
         self._fed = self._size = 0
         self._target = b""
         self._headers = {}
-        self._body = []
+        self._body = b""
 
     def on_url(self, url: bytes) -> None:
         """Take the target, or a part of it."""
@@ -201,8 +216,6 @@ class Connection(asyncio.Protocol):
             return
         key = NAMES.get(name) or name.decode().lower()
         if key not in self._headers:
-            if len(self._headers) == HEADERS:
-                raise _refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"more than {HEADERS} headers")
             self._headers[key] = value.decode(errors="surrogateescape")
         elif key == "host":
             raise _refused(HTTPStatus.BAD_REQUEST, "two Host headers")
@@ -211,6 +224,8 @@ class Connection(asyncio.Protocol):
         """Refuse what no body shall follow."""
         self._headed = True
         headers = self._headers
+        if len(headers) > self._shared.max_headers:
+            raise self._too_many_headers()
         coding = headers.get("transfer-encoding")
         if "host" not in headers or coding:
             self._check_version(coding)
@@ -220,6 +235,10 @@ class Connection(asyncio.Protocol):
             if headers["expect"].lower() != "100-continue":
                 raise _refused(HTTPStatus.EXPECTATION_FAILED, "only 100-continue can be expected")
             self._expecting = True
+
+    def _too_many_headers(self) -> Refused:
+        why = f"more than {self._shared.max_headers} headers"
+        return _refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, why)
 
     def _check_version(self, coding: str | None) -> None:
         old = self._parser.get_http_version() == "1.0"
@@ -236,13 +255,20 @@ class Connection(asyncio.Protocol):
         self._size += len(piece)
         if self._size > self._shared.body_limit:
             raise self._too_large()
-        self._body.append(piece)
+        if self._body:  # not a list of pieces: a million small ones would take many times their bytes
+            self._body = bytearray(self._body) if isinstance(self._body, bytes) else self._body
+            self._body += piece
+        else:
+            self._body = piece
 
     def on_message_complete(self) -> None:
         """Line up the request."""
         self._begun = False
         keep = self._parser.should_keep_alive() and not self._parser.should_upgrade()
-        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        body = bytes(self._body)
+        if self._counted:
+            self._keep((len(body) if len(body) > SLICE else 0) - self._counted)
+            self._counted = 0
         method, target = self._parser.get_method().decode(), self._target.decode(errors="surrogateescape")
         self._line_up(Request(method, target, self._headers, body, self._peer), keep=keep)
 
@@ -259,20 +285,26 @@ class Connection(asyncio.Protocol):
         view = memoryview(data)
         parsed = 0
         while parsed < len(data) and len(self._turns) < PIPELINED and not self._over:
-            self._parse(view[parsed : parsed + SLICE])
-            parsed += SLICE
+            most = max(SLICE, self._lacking())
+            self._parse(view[parsed : parsed + most])
+            parsed += most
         rest = b"" if self._over else data[parsed:]
         if bool(rest) != bool(self._unparsed):
             (self._transport.pause_reading if rest else self._transport.resume_reading)()
+        self._keep(len(rest) - len(self._unparsed))
         self._unparsed = rest
+
+    def _lacking(self) -> int:
+        """Return how many bytes the body that has begun still lacks: no request is among them."""
+        return int(self._headers.get("content-length", 0)) - self._size if self._begun and self._headed else 0
 
     def _parse(self, piece: bytes | memoryview) -> None:
         begun = self._begun
         try:
             self._parser.feed_data(piece)
             self._fed += len(piece)
-            if self._begun and self._fed > HEAD_LIMIT + CHUNK_FACTOR * self._size:
-                raise _refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"more than {HEAD_LIMIT} bytes of headers")
+            if self._begun:
+                self._check_unfinished()
         except HttpParserUpgrade:
             self._over = True  # the request before it is answered in HTTP/1.1
         except (HttpParserError, Refused) as error:
@@ -281,16 +313,35 @@ class Connection(asyncio.Protocol):
                 reason = _refused(HTTPStatus.BAD_REQUEST, f"this is not HTTP: {error}")
             if not self._over:
                 self._line_up(reason.answer, keep=False)
-        if self._begun and not (self.answering or self._turns):
+            self._body = b""
+            self._keep(-self._counted)
+            self._counted = 0
+        if self._begun and not (self.answering or self._turns or self._blocked):
             self._await_rest(begun=begun)
+
+    def _check_unfinished(self) -> None:
+        """Refuse a request whose head is too long, or for whose beginning there is no room."""
+        if len(self._headers) > self._shared.max_headers:
+            raise self._too_many_headers()
+        if self._fed > self._shared.max_head + CHUNK_FACTOR * self._size:
+            why = f"more than {self._shared.max_head} bytes of headers"
+            raise _refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, why)
+        self._keep(self._fed - self._counted)
+        self._counted = self._fed
+        if self._shared.kept > self._shared.max_kept:
+            raise Refused(refusal(errors.ServiceUnavailable("there is no room for large requests now: send it later")))
+
+    def _keep(self, more: int) -> None:
+        """Count bytes that this connection keeps from now on, or, with less than 0, keeps no more."""
+        if not self.lost.done():
+            self._kept += more
+            self._shared.kept += more
 
     def _await_rest(self, *, begun: bool) -> None:
         """Give the client time for the rest of its request, and leave to send it."""
-        if self._headed:
-            length = int(self._headers.get("content-length", self._size))
-            self.deadline = self._loop.time() + _time_for(length)
-        elif not begun:
-            self.deadline = self._loop.time() + HEAD_SECONDS
+        if not begun:
+            self._since = self._loop.time()
+        self.deadline = self._since + (_time_for(self._size) if self._headed else HEAD_SECONDS)
         if self._expecting:
             self._expecting = False
             if not self._size:
@@ -301,42 +352,44 @@ class Connection(asyncio.Protocol):
     async def _serve(self) -> None:
         """Answer one request after the other; the task of this connection."""
         try:
-            while await self._answer_next():
-                pass
+            await self._answer_all()
             self.deadline = self._loop.time() + _time_for(self._transport.get_write_buffer_size())
             self._transport.close()
         except Exception:
             log.exception("a connection failed")
             self._transport.abort()
 
-    async def _answer_next(self) -> bool:
-        """Wait for a request and answer it; return whether there may be another."""
-        if not self._turns:
-            await self._next()
-        turn, keep = self._turns.popleft()
-        if isinstance(turn, Answer):
-            self._write(turn, keep=False)
-            await self._linger()
-            return False
-        self.answering, self.deadline = turn, math.inf
-        answer = await self._shared.core(turn)
-        self.answering = None
-        keep = keep and not self._shared.draining and not (self._over and not self._turns)
-        self._write(answer, keep=keep, bodiless=turn.method == "HEAD")
-        if self._blocked:
-            await self._blocked
-        if self._unparsed:
-            self._parse_some(self._unparsed)
-        return keep
+    async def _answer_all(self) -> None:
+        """Wait for a request and answer it, until there can be no other."""
+        keep = True
+        while keep:
+            if not self._turns:
+                await self._called_for()
+            turn, keep = self._turns.popleft()
+            if isinstance(turn, Answer):
+                self._write(turn, keep=False)
+                await self._linger()
+                return
+            self.answering, self.deadline = turn, math.inf
+            answer = await self._shared.core(turn)
+            self.answering = None
+            if len(turn.body) > SLICE:
+                self._keep(-len(turn.body))
+            keep = keep and not self._shared.draining and not (self._over and not self._turns)
+            self._write(answer, keep=keep, bodiless=turn.method == "HEAD")
+            if self._blocked:
+                await self._blocked
+            if self._unparsed:
+                self._parse_some(self._unparsed)
 
-    async def _next(self) -> None:
-        """Wait until there is a turn."""
+    def _called_for(self) -> asyncio.Future[None]:
+        """Return what is done when there is a turn."""
         if self._begun:
             self._await_rest(begun=False)
         else:
             self.deadline = self._loop.time() + (DRAIN_SECONDS if self._shared.draining else IDLE_SECONDS)
         self._called = self._loop.create_future()
-        await self._called
+        return self._called
 
     def _write(self, answer: Answer, *, keep: bool, bodiless: bool = False) -> None:
         """Write an answer; one that nobody is there to take is undone."""

@@ -28,6 +28,8 @@ class Forked:
 
     pid: int
     report: int
+    ended: Callable[[], None] = lambda: None
+    """Called when it is seen to have ended."""
     said: bytes = b""
     status: int | None = None
 
@@ -41,6 +43,7 @@ class Forked:
         if ended:
             self.status = os.waitstatus_to_exitcode(status)
             os.close(self.report)
+            self.ended()
 
     @property
     def lives(self) -> bool:

@@ -8,14 +8,15 @@
     │   ├── InvalidAttributeName ── UnknownAttribute, OnlyForFifoQueues, TwoKindsOfEncryption
     │   ├── InvalidAttributeValue ── InvalidValue, QueueTypeIsFixed, LimitNeedsScope, RedrivePolicyNotJson,
     │   │       RedriveAllowPolicyUnsupported
-    │   ├── OverLimit ── PolicyTooLong, TooManyInFlight, TooManyInPermission, TooManyInStatement,
+    │   ├── OverLimit ── PolicyTooLong, QueueFull, TooManyInFlight, TooManyInPermission, TooManyInStatement,
     │   │       TooManySubmittedStatements
     │   ├── ReceiptHandleIsInvalid ── InvalidReceiptHandle, ReceiptHandleOfAnotherQueue
+    │   ├── RequestThrottled ── TooManyRequests, TooManyWaiting
     │   ├── ResourceNotFoundException ── ArnDoesNotExist, TaskDoesNotExist
     │   ├── TooManyEntriesInBatchRequest ── TooManyEntries
     │   ├── UnsupportedOperation ── ListValuesNotSupported
     │   └── InvalidAddress, InvalidBatchEntryId, InvalidIdFormat, InvalidMessageContents, InvalidSecurity, Kms…, MessageNotInflight,
-    │       PurgeQueueInProgress, QueueDeletedRecently, QueueDoesNotExist, QueueNameExists, RequestThrottled
+    │       PurgeQueueInProgress, QueueDeletedRecently, QueueDoesNotExist, QueueNameExists
     └── FrameworkError                      com.amazon.coral.service: AWS's framework
         ├── InvalidParameterValueException ── InvalidParameter ── RedrivePolicyInvalid, RedriveAllowPolicyInvalid,
         │       MessageNotAvailable, TotalVisibilityTimeoutBeyondLimit; the names of queues; MessageTooLong,
@@ -37,12 +38,13 @@ from typing import ClassVar
 
 
 class SQSError(ValueError):
-    """An error as a client gets it: full `type`, older `code`, HTTP `status`, whose `fault`, and the `message`.
+    """An error as a client gets it: AWS's `name`, full `type`, older `code`, HTTP `status`, whose `fault`, and the `message`.
 
     A ValueError, so that pydantic looks at a whole request before one of its mistakes is answered.
     """
 
     namespace: ClassVar[str]
+    name: ClassVar[str] = ""
     type: ClassVar[str] = ""
     code: ClassVar[str] = ""
     status: ClassVar[int] = 400
@@ -51,7 +53,8 @@ class SQSError(ValueError):
     def __init_subclass__(cls, *, code: str | None = None, status: int | None = None) -> None:
         """Name the direct children of the two bases; what is below them keeps their name."""
         if "namespace" in vars(cls.__base__):
-            cls.type = f"{cls.namespace}#{cls.__name__}"
+            cls.name = cls.__name__
+            cls.type = f"{cls.namespace}#{cls.name}"
             cls.code = code or cls.__name__
         if status:
             cls.status = status
@@ -209,6 +212,11 @@ class TooManyInFlight(OverLimit):
 timeout before receiving more."""
 
 
+class QueueFull(OverLimit):
+    """The queue has {limit} messages or would have more, and this server lets it have no more (--max-messages). Receive \
+and delete some, purge it, or send again later."""
+
+
 class PolicyTooLong(OverLimit):
     """Submitted policy is over max allowed size."""
 
@@ -255,6 +263,14 @@ class ReceiptHandleOfAnotherQueue(ReceiptHandleIsInvalid):
 
 class RequestThrottled(ModelledError, status=403):
     """The request was denied due to request throttling."""
+
+
+class TooManyRequests(RequestThrottled, status=503):
+    """This server answers {limit} requests at a time, and has as many (--max-requests). Send it again later."""
+
+
+class TooManyWaiting(RequestThrottled, status=503):
+    """{limit} long polls wait at this server, and it lets no more wait (--max-waiting). Receive again later."""
 
 
 class ResourceNotFoundException(ModelledError, status=404):

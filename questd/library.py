@@ -21,7 +21,7 @@ from questd.primaries import Call, Execute, Primaries, Route, client_of
 log = logging.getLogger(__name__)
 
 FILES = (
-    *("quest", "longpoll", "groups", "fair", "windows", "visibility", "queues", "redrive", "handles"),
+    *("quest", "arguments", "longpoll", "groups", "fair", "windows", "visibility", "queues", "redrive", "handles"),
     *("standard", "fifo", "messages", "tasks", "background", "peek", "figures", "durability", "grants", "quest_api"),
 )
 """In this order: a later file uses what an earlier one defined."""

@@ -9,8 +9,9 @@ import ssl
 from functools import partial
 
 from questd.action import Questd
-from questd.answer import answer, body_limit
+from questd.answer import answer
 from questd.connection import DRAIN_SECONDS, HEAD_SECONDS, Connection, Shared
+from questd.surplus import Surplus
 
 SWEEP_SECONDS = 1.0
 """How often connections are looked at: one timer for all of them, none for a request."""
@@ -21,18 +22,28 @@ class Listener:
 
     def __init__(self, questd: Questd, finish_seconds: float) -> None:
         self._finish_seconds = finish_seconds
-        self._shared = Shared(partial(answer, questd), body_limit(questd.settings))
+        self._shared = Shared(partial(answer, questd), questd.settings)
+        self._max_connections = questd.settings.max_connections
+        self._surplus: set[Surplus] = set()
         self._server: asyncio.Server | None = None
         self._sweep: asyncio.TimerHandle | None = None
+
+    @property
+    def connections(self) -> int:
+        """How many clients are connected."""
+        return len(self._shared.connections)
 
     async def start(self, sock: socket.socket, tls: ssl.SSLContext | None = None) -> None:
         """Accept connections on a bound socket."""
         loop = asyncio.get_running_loop()
         patience = HEAD_SECONDS if tls else None
-        self._server = await loop.create_server(
-            lambda: Connection(self._shared), sock=sock, ssl=tls, ssl_handshake_timeout=patience
-        )
+        self._server = await loop.create_server(self._protocol, sock=sock, ssl=tls, ssl_handshake_timeout=patience)
         self._end_the_late()
+
+    def _protocol(self) -> Connection | Surplus:
+        """Return what a new connection gets: it is served, or told that there is no room."""
+        there_is_room = len(self._shared.connections) < self._max_connections
+        return Connection(self._shared) if there_is_room else Surplus(self._surplus)
 
     def _end_the_late(self) -> None:
         loop = asyncio.get_running_loop()

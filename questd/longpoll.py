@@ -6,11 +6,13 @@ having asked hands it on. It knows nothing of HTTP or messages: `ask` is the cal
 """
 
 import asyncio
+import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from questd.capacity import Capacity
 from questd.pipeline import RedisUnavailable
 from questd.primaries import Primaries, Primary
 
@@ -51,13 +53,14 @@ class _Queue:
 class LongPolls:
     """The long polls of one process."""
 
-    def __init__(self, process: str, hand_on: Callable[[str], None], primaries: Primaries) -> None:
+    def __init__(self, process: str, hand_on: Callable[[str], None], primaries: Primaries, capacity: Capacity) -> None:
         """Wait under the name `process`; `hand_on` gives a wake for a queue back to Redis, for another process."""
         self.listening = asyncio.Event()
         """Set when wakes are heard."""
         self._process = process
         self._hand_on = hand_on
         self._primaries = primaries
+        self._capacity = capacity
         primaries.connects.append(lambda primary: self.wake_all(primary.has))
         primaries.changes.append(lambda: self.wake_all(self._can_ask))
         self._queues: dict[str, _Queue] = {}
@@ -76,8 +79,13 @@ class LongPolls:
         # A publisher counts who hears it on its own server only: this process has another name on each.
         return f"{self._process}.{primary.name}" if primary.name else self._process
 
-    async def receive(self, key: str, seconds: float, ask: Ask) -> list[Any]:
-        """Ask for messages of the queue `key` until there are some, for at most `seconds`."""
+    async def receive(
+        self, key: str, seconds: float, ask: Ask, slept: Callable[[int], None] = lambda _: None
+    ) -> list[Any]:
+        """Ask for messages of the queue `key` until there are some, for at most `seconds`.
+
+        `slept` gets the ns of every sleep in between. Raises TooManyWaiting.
+        """
         queue = self._queues.setdefault(key, _Queue())
         waiter = _Waiter(asyncio.get_running_loop().time() + seconds)
         queue.join(waiter)
@@ -93,7 +101,9 @@ class LongPolls:
                 if reply[MORE] or queue.missed:
                     queue.missed = False
                     continue
+                begun = time.perf_counter_ns()
                 woken = await self._sleep(queue, waiter)
+                slept(time.perf_counter_ns() - begun)
                 if self._closed:
                     return NOTHING
         finally:
@@ -110,6 +120,7 @@ class LongPolls:
     async def _sleep(self, queue: _Queue, waiter: _Waiter) -> bool:
         """Sleep until a wake (True) or the deadline (False)."""
         loop = asyncio.get_running_loop()
+        self._capacity.begin_wait()
         waiter.alarm = loop.create_future()
         queue.asleep[waiter] = None
         timer = loop.call_at(waiter.deadline, self._rouse, waiter, False)  # noqa: FBT003  # the future's result
@@ -120,6 +131,7 @@ class LongPolls:
                 queue.missed = True  # woken and cancelled at once: _leave hands it on
             raise
         finally:
+            self._capacity.end_wait()
             timer.cancel()
             queue.asleep.pop(waiter, None)
 

@@ -22,9 +22,10 @@ LENGTH_LIMIT = 256
 FORBIDDEN = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What a text may not contain: all that XML 1.0 has no character for."""
 
-CONTROLS = bytes([*range(9), 11, 12, *range(14, 32)])
+_CONTROLS = bytes([*range(9), 11, 12, *range(14, 32)])
+OTHER_CONTROLS = bytes.maketrans(_CONTROLS, b"?" * len(_CONTROLS))
 NONCHARACTERS = ("\ufffe".encode(), "\uffff".encode())
-"""The same in UTF-8, where it is found in a sixth of the time: 36 µs for 64 KiB."""
+"""The same in UTF-8, where it is found in an eighth of the time: 28 µs for 64 KiB. Taking them out takes 36."""
 
 NAME = re.compile(r"[\w.-]+")
 """AWS takes letters of any alphabet (contract 4.3)."""
@@ -78,7 +79,7 @@ def check_characters(text: str) -> str:
 
 def is_text(utf8: bytes) -> bool:
     """Say whether what is UTF-8 has only characters that AWS takes."""
-    if len(utf8.translate(None, CONTROLS)) != len(utf8):
+    if utf8.translate(OTHER_CONTROLS) != utf8:  # where nothing is another, it is the same object
         return False
     return utf8.isascii() or not any(each in utf8 for each in NONCHARACTERS)
 

@@ -53,6 +53,21 @@ GroupId = Annotated[str, AfterValidator(lambda value: id_of_128(value, "MessageG
 DeduplicationId = Annotated[str, AfterValidator(lambda value: id_of_128(value, "MessageDeduplicationId"))]
 
 
+Stamp = dict[str, str]
+"""What a request says of each message that it sends, as it is stored."""
+
+
+def stamp_of(request: Request) -> Stamp:
+    """Return what a request says of its messages: its trace, and whom they are from."""
+    stamp = {}
+    trace_header = request.headers.get("x-amzn-trace-id")
+    if trace_header:  # an HTTP header may hold bytes that are no text
+        stamp["AWSTraceHeader"] = trace_header.encode(errors="replace").decode()
+    if request.sender:
+        stamp["SenderId"] = request.sender
+    return stamp
+
+
 class Content(BaseModel):
     """What of a message counts towards its size, whatever else is wrong with it."""
 
@@ -98,32 +113,28 @@ class Message(Content):
         if self.MessageDeduplicationId is None and not facts.ContentBasedDeduplication:
             raise errors.NoDeduplicationId
 
-    def stored(self, message_id: bytes, facts: Facts, request: Request) -> Entry:
+    def stored(self, message_id: bytes, facts: Facts, stamp: Stamp) -> Entry:
         """Return what quest_send gets for this message."""
         body = self.MessageBody.encode()
         group = self.MessageGroupId or ""
         if not facts.FifoQueue:
             delay_ms = "" if self.DelaySeconds is None else self.DelaySeconds * 1000
-            return message_id, delay_ms, self._head(request, None), body, group, b""
+            return message_id, delay_ms, self._head(stamp), body, group, b""
         deduplication_id = self.MessageDeduplicationId or hashlib.sha256(body).hexdigest()
         scope = group if facts.scope == "messageGroup" else ""
         digest = hashlib.sha1(f"{scope} {deduplication_id}".encode(), usedforsecurity=False).digest()
-        return message_id, "", self._head(request, deduplication_id), body, group, digest
+        return message_id, "", self._head(stamp, deduplication_id), body, group, digest
 
-    def _head(self, request: Request, deduplication_id: str | None) -> bytes:
-        head: dict[str, Any] = {}
+    def _head(self, stamp: Stamp, deduplication_id: str | None = None) -> bytes:
+        head: dict[str, Any] = {**stamp}
         if self.MessageAttributes:
             head["MessageAttributes"] = message_attributes.pack(self.MessageAttributes)
-        trace = (self.MessageSystemAttributes or {}).get("AWSTraceHeader")
-        trace_header = trace.StringValue if trace else request.headers.get("x-amzn-trace-id")
-        if trace_header:  # an HTTP header may hold bytes that are no text
-            head["AWSTraceHeader"] = trace_header.encode(errors="replace").decode()
+        if self.MessageSystemAttributes:
+            head["AWSTraceHeader"] = self.MessageSystemAttributes["AWSTraceHeader"].StringValue
         if self.MessageGroupId:
             head["MessageGroupId"] = self.MessageGroupId
         if deduplication_id:
             head["MessageDeduplicationId"] = deduplication_id
-        if request.sender:
-            head["SenderId"] = request.sender
         return msgpack.packb(head, use_bin_type=False) if head else b""
 
     def receipt(self, message_id: bytes, sequence: int | None) -> dict[str, Any]:
@@ -161,11 +172,11 @@ class SendMessage(Message, QueueAction):
         """Store it; the answer has its MessageId and digests."""
         message_id = new_id()
 
-        def arguments(facts: Facts) -> Entry:
+        def arguments(facts: Facts) -> tuple[str | int | bytes, ...]:
             self.check(facts)
             if self.size() > facts.MaximumMessageSize:
                 raise errors.MessageTooLong(facts.MaximumMessageSize)
-            return self.stored(message_id, facts, request)
+            return self.stored(message_id, facts, stamp_of(request)) + questd.max_messages
 
         reply = await questd.ask("quest_send", self.QueueUrl, arguments)
         return self.receipt(*sent(message_id, reply))

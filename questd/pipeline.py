@@ -67,6 +67,8 @@ class Pipeline:
         """Called after every successful connection, the first one too."""
         self.losses: list[Callable[[], None]] = []
         """Called whenever a connection was lost, or could not be made again."""
+        self.calls = self.writes = 0
+        """How many calls were written, in how many pieces; whoever counts them takes them away."""
         self._find = find
         self._durability = durability
         self._proof: Proof | None = None
@@ -89,6 +91,16 @@ class Pipeline:
     def connected(self) -> bool:
         """Whether calls are taken now."""
         return self._down is None
+
+    @property
+    def waiting(self) -> int:
+        """How many calls wait for their replies."""
+        return len(self._queued) + len(self._written)
+
+    @property
+    def patience(self) -> float:
+        """Seconds after which the connection is given up, unless a reply comes."""
+        return self._progress + self._deadline - time.monotonic() if self._written else self._deadline
 
     async def connect(self) -> None:
         """Connect for the first time, and stay connected from then on; raises RedisUnavailable."""
@@ -114,7 +126,7 @@ class Pipeline:
         packed = pack_command(command)  # type: ignore[arg-type]  # the stub forgot the dots of tuple[…, ...]
         if self._down is not None:
             future.set_exception(RedisUnavailable(self._down))
-        elif len(self._queued) + len(self._written) >= self._max_calls or self._bytes + len(packed) > self._max_bytes:
+        elif self.waiting >= self._max_calls or self._bytes + len(packed) > self._max_bytes:
             future.set_exception(RedisUnavailable("too many calls are waiting for Redis"))
         else:
             self._bytes += len(packed)
@@ -217,7 +229,7 @@ class Pipeline:
         """Return why a connection ended; one on which calls wait and no reply comes for the deadline is ended."""
         patience = False
         while not wire.lost.done():
-            left = self._progress + self._deadline - time.monotonic() if self._written else self._deadline
+            left = self.patience
             if left > 0:
                 patience = True
             elif not patience:
@@ -234,13 +246,15 @@ class Pipeline:
         """
         self._will_write = False
         wire = self._wire
-        while self._queued and wire and not wire.is_full and self._down is None and self._held is None:
+        while self._queued and wire and self._held is None and self._down is None and wire.wants_more:
             calls = self._batch()
             if self._proof:
                 calls += self._proving(self._proof, calls)
             if not self._written:
                 self._progress = time.monotonic()
             self._written.extend(calls)
+            self.calls += len(calls)
+            self.writes += 1
             wire.write([call.packed for call in calls])
 
     def _proving(self, proof: Proof, calls: list[Call]) -> list[Call]:

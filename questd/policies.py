@@ -106,8 +106,10 @@ def single(action: str) -> str:
 
 @lru_cache(4096)
 def _pattern(pattern: str) -> re.Pattern[str]:
-    parts = [{"*": ".*", "?": "."}.get(part, re.escape(part)) for part in re.split(r"([*?])", pattern)]
-    return re.compile("".join(parts), re.DOTALL)
+    first, *others = ["".join("." if one == "?" else re.escape(one) for one in part) for part in pattern.split("*")]
+    # The first place where a part fits is as good as any later one: however many stars, nothing is tried twice.
+    middle = "".join(f"(?>.*?{part})" for part in others[:-1] if part)
+    return re.compile(first + middle + "".join(f".*{part}" for part in others[-1:]), re.DOTALL)
 
 
 def like(text: str, pattern: str) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from questd import errors, policies
+from questd import errors, message_attributes, policies
 from questd.action import ARN_PARTS
 
 Stored = dict[str, str]
@@ -43,7 +43,7 @@ def _boolean(name: str, value: str) -> Stored:
 
 
 def _text(name: str, value: str) -> Stored:
-    if len(value) > TEXT_LENGTH:
+    if len(value) > TEXT_LENGTH or not message_attributes.is_text(value.encode()):
         raise errors.InvalidValue(name)
     return {name: value}
 

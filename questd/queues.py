@@ -112,10 +112,10 @@ class CreateQueue(Action):
         scope = self._scope(given)
         if not await self._is_there(questd, name, scope):
             fields = stored(given, questd.settings.attribute_limits, scope)
-            fields = await _claim_target(questd, name, fields, given.get("RedrivePolicy", ""))
             if self.tags:
                 tags.check(self.tags, name)
                 fields["tags"] = tags.stored(self.tags)
+            fields = await _claim_target(questd, name, fields, given.get("RedrivePolicy", ""))
             size, retention = questd.settings.max_message_size, min(RETENTION, questd.settings.max_retention)
             secret = secrets.token_hex(20)
             async with registry.creating(questd.library, name):
@@ -251,14 +251,17 @@ class SetQueueAttributes(QueueAction):
 
     async def __call__(self, questd: Questd, _request: Request) -> None:
         """Check and change them."""
-        await questd.facts_of(self.QueueUrl)
-        policy = self.Attributes.get("RedrivePolicy", "")
-        redrive = stored({"RedrivePolicy": policy}, {}, None) if "RedrivePolicy" in self.Attributes else {}
-        redrive = await _claim_target(questd, self.QueueUrl, redrive, policy)
+        target: Texts = {}
 
         def fields(facts: Facts) -> Texts:
             scope = facts.DeduplicationScope if facts.FifoQueue else None
             limits = questd.settings.attribute_limits
-            return stored(self.Attributes, limits, scope, facts.FifoThroughputLimit) | redrive
+            return stored(self.Attributes, limits, scope, facts.FifoThroughputLimit) | target
 
+        policy = self.Attributes.get("RedrivePolicy")
+        if policy:  # all is checked before the target is told
+            reply = await questd.call("quest_facts", self.QueueUrl, repeat=True)
+            claimed = fields(questd.learn(self.QueueUrl, reply[1]))
+            claimed = await _claim_target(questd, self.QueueUrl, claimed, policy)
+            target["deadLetterTarget"] = claimed["deadLetterTarget"]
         await questd.change(self.QueueUrl, fields)

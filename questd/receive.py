@@ -16,9 +16,6 @@ from questd.messages import RECORD, id_of_128, md5_of, sequence_number
 TOO_MANY = 2
 """What quest_receive says in the place of MORE to those that got nothing because too many messages are in flight."""
 
-PATIENCE_MS = 5000
-"""A receive that reaches Redis later than this after it was asked for hands nothing out: its client has its 503."""
-
 RECEIVE_ATTRIBUTES = frozenset(
     "All SenderId SentTimestamp ApproximateReceiveCount ApproximateFirstReceiveTimestamp SequenceNumber "
     "MessageDeduplicationId MessageGroupId AWSTraceHeader DeadLetterQueueSourceArn".split()
@@ -70,13 +67,13 @@ class ReceiveMessage(QueueAction):
 
     async def __call__(self, questd: Questd, request: Request) -> dict[str, Any]:
         """Ask once, or wait for messages; what nobody can be given goes back."""
-        reply = await self._received(questd)
+        reply = await self._received(questd, request)
         if len(reply) <= FIRST:
             return {}
         request.undo = lambda: self._give_back(questd, reply)
         return {"Messages": [self.shown(questd, *reply[i : i + 4]) for i in range(FIRST, len(reply), 4)]}
 
-    async def _received(self, questd: Questd) -> list[Any]:
+    async def _received(self, questd: Questd, request: Request) -> list[Any]:
         """Return the reply of quest_receive, waited for as long as the request says, else as the queue says by now."""
         while True:
             wait_seconds = self.WaitTimeSeconds
@@ -84,7 +81,7 @@ class ReceiveMessage(QueueAction):
                 wait_seconds = (await questd.facts_of(self.QueueUrl)).ReceiveMessageWaitTimeSeconds
             try:
                 if wait_seconds:
-                    return await self._poll(questd, wait_seconds)
+                    return await self._poll(questd, request, wait_seconds)
                 reply = await self._ask(questd, 0, 0, 0)
                 while len(reply) == FIRST and reply[MORE]:
                     if reply[MORE] == TOO_MANY:
@@ -94,21 +91,25 @@ class ReceiveMessage(QueueAction):
                 continue
             return reply
 
-    async def _poll(self, questd: Questd, wait_seconds: int) -> list[Any]:
+    async def _poll(self, questd: Questd, request: Request, wait_seconds: int) -> list[Any]:
+        def slept(ns: int) -> None:
+            request.waited_ns += ns
+            questd.counts.add("long_poll_ns", ns)
+
         async def ask(wait_ms: int, others_ms: int) -> list[Any]:
             return await self._ask(questd, wait_seconds, wait_ms, others_ms)
 
         try:
-            return await questd.polls.receive(key_of(self.QueueUrl), wait_seconds, ask)
+            return await questd.polls.receive(key_of(self.QueueUrl), wait_seconds, ask, slept)
         except errors.TooManyInFlight:  # a long poll is told nothing of it (contract 2.10)
             return []
 
     async def _ask(self, questd: Questd, wait_seconds: int, wait_ms: int, others_ms: int) -> list[Any]:
         visibility_ms = "" if self.VisibilityTimeout is None else self.VisibilityTimeout * 1000
-        process = questd.polls.name(key_of(self.QueueUrl))
-        now_ms = questd.now_ms(process)
-        not_after = "" if now_ms is None else round(now_ms + PATIENCE_MS)
-        limits = (not_after, questd.settings.max_in_flight, self.ReceiveRequestAttemptId or "")
+        key = key_of(self.QueueUrl)
+        process = questd.polls.name(key)
+        not_after = questd.not_after_ms(key, process)  # a frozen Redis that thaws gives nothing to whom has his 503
+        limits = (not_after or "", questd.settings.max_in_flight, self.ReceiveRequestAttemptId or "")
         max_number = self.MaxNumberOfMessages or 1
 
         def arguments(facts: Facts) -> tuple[int | str, ...]:
@@ -138,8 +139,8 @@ class ReceiveMessage(QueueAction):
             "MD5OfBody": md5_of(body),
             "Body": text,
         }
-        names = {*(self.AttributeNames or ()), *(self.MessageSystemAttributeNames or ())}
-        if names:
+        if self.AttributeNames or self.MessageSystemAttributeNames:
+            names = {*(self.AttributeNames or ()), *(self.MessageSystemAttributeNames or ())}
             attributes = _system_attributes(questd, head, int.from_bytes(sent_ms), count, first_ms)
             if "MessageDeduplicationId" in head:
                 attributes["SequenceNumber"] = sequence_number(int(handle.split(b"-")[1]))

@@ -11,8 +11,12 @@ from typing import Any
 from questd import console, promises, topology
 from questd.access import Access, keys_of
 from questd.action import Questd
+from questd.actions import NAMES
 from questd.app import Application
 from questd.background import Background
+from questd.capacity import Capacity
+from questd.counts import Counts, Page
+from questd.gauges import Gauges
 from questd.library import Library
 from questd.listener import Listener
 from questd.longpoll import LongPolls
@@ -23,6 +27,9 @@ from questd.settings import Settings
 FINISH_SECONDS = 3.0
 """How long requests in flight may take to finish when the process ends."""
 
+NOTE_SECONDS = 1.0
+"""How old what a process tells of itself may be."""
+
 FRONTS: dict[str, Callable[[Questd, float], Listener | Application]] = {
     "listener": Listener,
     "aiohttp": Application,
@@ -32,7 +39,7 @@ FRONTS: dict[str, Callable[[Questd, float], Listener | Application]] = {
 
 
 @contextlib.asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[Questd]:
+async def running(settings: Settings, counts: Page | None = None) -> AsyncIterator[Questd]:
     """Run everything but a front: Redis is connected, wakes are heard, the background task is done or waited for.
 
     `settings.redis_url` is set and the library loaded. Raises RedisUnavailable when Redis cannot be reached.
@@ -42,8 +49,9 @@ async def running(settings: Settings) -> AsyncIterator[Questd]:
     process = secrets.token_hex(8)
     primaries = topology.of(settings.redis_url, promises.durability(settings))
     library = Library(primaries, test_mode=settings.test_mode)
-    polls = LongPolls(process, lambda key: library.send("quest_pass", key), primaries)
-    questd = Questd(settings, library, polls, _gate(settings))
+    capacity = Capacity(settings.max_requests, settings.max_waiting)
+    polls = LongPolls(process, lambda key: library.send("quest_pass", key), primaries, capacity)
+    questd = Questd(settings, library, polls, capacity, counts or Counts(NAMES).take(), _gate(settings))
     primaries.changes.append(questd.ahead_ms.clear)
     dead_letter_after_ms = _dead_letter_after_ms(settings)
 
@@ -83,29 +91,41 @@ async def _beside(*coroutines: Coroutine[Any, Any, None]) -> AsyncIterator[None]
                 task.cancel()
 
 
-async def serve(
+async def _noting(gauges: Gauges) -> None:
+    try:
+        while True:
+            gauges.note()
+            await asyncio.sleep(NOTE_SECONDS)
+    finally:
+        gauges.note()
+
+
+async def serve(  # noqa: PLR0913  # what one process is made of
     settings: Settings,
     sock: socket.socket,
     ready: Callable[[], None],
     stop: asyncio.Event,
     drain: asyncio.Event | None = None,
+    *,
+    counts: Page | None = None,
 ) -> None:
     """Answer requests on a bound socket until `stop`, then finish those in flight; `ready` is called in between.
 
     `drain` ends it too, when every client has had its answer and its connection has been closed or has gone idle.
     """
     drain = drain or asyncio.Event()
-    async with running(settings) as questd:
+    async with running(settings, counts) as questd:
         front = FRONTS[settings.front](questd, FINISH_SECONDS)
-        await front.start(sock, tls(settings))
-        ready()
-        await _first(stop, drain)
-        questd.polls.close()
-        if not stop.is_set():
-            draining = asyncio.create_task(front.drain())
-            await _first(stop, draining)
-            draining.cancel()
-        await front.close()
+        async with _beside(_noting(Gauges(questd, front))):
+            await front.start(sock, tls(settings))
+            ready()
+            await _first(stop, drain)
+            questd.polls.close()
+            if not stop.is_set():
+                draining = asyncio.create_task(front.drain())
+                await _first(stop, draining)
+                draining.cancel()
+            await front.close()
 
 
 async def _first(*awaited: asyncio.Event | asyncio.Task[None]) -> None:

@@ -133,6 +133,26 @@ class Settings(BaseSettings):
         14 * 24 * 3600, ge=60, description="seconds that a queue may keep its messages at most; as on AWS by default"
     )
     max_in_flight: int = Field(120_000, ge=1, description="messages of a queue in flight at most, as on AWS by default")
+    max_messages: int | None = Field(
+        None, ge=1, description="messages of a queue at most, in flight and delayed ones too; none: no limit, as on AWS"
+    )
+    max_connections: int = Field(
+        10_000, ge=1, description="connections that each worker serves at most; any more get a 503 and are closed"
+    )
+    max_requests: int = Field(
+        5_000, ge=1, description="requests that each worker answers at a time; any more get a 503, RequestThrottled"
+    )
+    max_waiting: int = Field(
+        10_000, ge=1, description="long polls that wait at each worker at most; any more get a 503, RequestThrottled"
+    )
+    max_buffered: int = Field(
+        2**28,
+        ge=2**20,
+        description="bytes that each worker keeps of unfinished requests and of unread answers; it refuses what is "
+        "beyond, but never all large requests: one of the largest has room",
+    )
+    max_header_size: int = Field(2**16, ge=4096, description="bytes of a request's line and headers at most")
+    max_headers: int = Field(128, ge=16, description="headers of a request at most")
     multi_region: bool = Field(
         default=False,
         description="keep the queues of each region and account apart; a request's signature or host says which",
@@ -163,6 +183,12 @@ class Settings(BaseSettings):
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="least severe log lines to show: debug, info, warning or error"
+    )
+    log_format: Literal["text", "json"] = Field(
+        "text", description="log lines as text for people, or json: one JSON object a line"
+    )
+    access_log: bool = Field(
+        default=False, description="log a line for each request: who asked for what, and what came of it; never a body"
     )
 
     @property

@@ -132,12 +132,12 @@ def _check_time(signature: Signature, now: datetime) -> None:
         begins = datetime.strptime(signature.time, TIME).replace(tzinfo=UTC)
     except ValueError as error:
         raise errors.IncompleteSignature("Date must be in ISO-8601 'basic format'.") from error
-    if now > begins + signature.lasts:
+    if now - begins > signature.lasts:
         patience = f"{signature.lasts.total_seconds() / 60:g} min"
         raise errors.SignatureExpired(
             signature.time, (now - signature.lasts).strftime(TIME), now.strftime(TIME), patience
         )
-    if begins > now + SKEW:
+    if begins - now > SKEW:
         raise errors.SignatureTooEarly(signature.time, (now + SKEW).strftime(TIME), now.strftime(TIME))
 
 

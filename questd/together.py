@@ -5,7 +5,7 @@ ten calls. It knows how the calls of a function become one, and how its reply is
 """
 
 import asyncio
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -40,8 +40,6 @@ class Kind:
     """The reply that each of them would have got, out of the reply to all."""
     weight: Callable[[Arguments], int]
     """How much a call is to do."""
-    with_groups: bool = True
-    """Whether also in a queue with groups of messages."""
 
 
 def _version(call: Arguments) -> Hashable:
@@ -58,6 +56,14 @@ def _weight_of_sent(call: Arguments) -> int:
 def _appended(calls: Sequence[Arguments]) -> Arguments:
     """Return the arguments of functions that take, after the version, one entry after the other."""
     return calls[0][0], *(part for call in calls for part in call[1:])
+
+
+def _sent_together(calls: Sequence[Arguments]) -> Arguments:
+    """Return the arguments of one send: the most messages that the queue may have, if told, come last and once."""
+    most = (len(calls[0]) - 1) % SEND_WIDTH
+    if not most:
+        return _appended(calls)
+    return *_appended([call[:-most] for call in calls]), *calls[0][-most:]
 
 
 def _split_sent(reply: list[Any], calls: Sequence[Arguments]) -> list[list[Any]]:
@@ -84,6 +90,12 @@ def _receiving(call: Arguments) -> Hashable:
     return version, visibility_ms, limit, process, wait_ms == 0
 
 
+def _receiving_groups(call: Arguments) -> Hashable:
+    """In a queue with groups each wants as many as the others; what an attempt gets stays the attempt's."""
+    _, most, _, _, _, attempt, *_ = call
+    return _receiving(call), most, attempt and object()
+
+
 def _received_together(calls: Sequence[Arguments]) -> Arguments:
     """Return the arguments of a receive for all of them, which waits as long as the most patient one."""
     version, _, visibility_ms, not_after, limit, attempt, process, *_ = calls[0]
@@ -104,38 +116,53 @@ def _split_received(reply: list[Any], calls: Sequence[Arguments]) -> list[list[A
     return [reply[:HEADER] + messages for messages in dealt]
 
 
+def _split_groups(reply: list[Any], calls: Sequence[Arguments]) -> list[list[Any]]:
+    """Deal out messages as Redis has: those of a group are for one."""
+    first = HEADER + len(calls)
+    dealt = _dealt(reply[first:], [count * MESSAGE for count in reply[HEADER:first]])
+    return [reply[:HEADER] + messages for messages in dealt]
+
+
 KINDS = {
-    "quest_send": Kind(_version, _appended, _split_sent, _weight_of_sent),
+    "quest_send": Kind(_version, _sent_together, _split_sent, _weight_of_sent),
     "quest_delete": Kind(_version, _appended, _split_deleted, lambda call: len(call) - 1),
-    # Not in queues with groups: one receive of two would get two messages of a group, which only one consumer may have.
-    "quest_receive": Kind(
-        _receiving, _received_together, _split_received, lambda call: int(call[1]), with_groups=False
-    ),
+    "quest_receive": Kind(_receiving, _received_together, _split_received, lambda call: int(call[1])),
 }
 """The functions whose calls can be done together."""
 
-
-def can_join(function: str, *, grouped: bool) -> bool:
-    """Say whether a call can be done with others, in a queue whose messages have groups or not."""
-    return function in KINDS and (not grouped or KINDS[function].with_groups)
+KINDS_WITH_GROUPS = KINDS | {
+    "quest_receive": Kind(_receiving_groups, _received_together, _split_groups, lambda call: int(call[1])),
+}
+"""The same in a queue whose messages have groups: one receive may get several messages of a group, but two never share
+one."""
 
 
 class _Group:
     """Calls of this tick that will be one."""
 
-    __slots__ = ("calls", "function", "key", "repeat", "waiting", "weight")
+    __slots__ = ("calls", "function", "key", "kind", "repeat", "waiting", "weight")
 
-    def __init__(self, function: str, key: str, *, repeat: bool) -> None:
+    def __init__(self, function: str, kind: Kind, key: str, *, repeat: bool) -> None:
         self.function = function
+        self.kind = kind
         self.key = key
         self.repeat = repeat
         self.calls: list[Arguments] = []
         self.waiting: list[tuple[asyncio.Future[Any], Callable[[Any], None] | None]] = []
         self.weight = 0
 
+    def apart(self) -> list["_Group"]:
+        """Return a group for each call; none when there is but one."""
+        alone = [
+            _Group(self.function, self.kind, self.key, repeat=self.repeat) for _ in self.calls if len(self.calls) > 1
+        ]
+        for one, call, waiting in zip(alone, self.calls, self.waiting, strict=False):
+            one.calls, one.waiting = [call], [waiting]
+        return alone
+
     def command(self) -> Arguments:
         """Return the command that does all of them."""
-        given = self.calls[0] if len(self.calls) == 1 else KINDS[self.function].merge(self.calls)
+        given = self.calls[0] if len(self.calls) == 1 else self.kind.merge(self.calls)
         return "FCALL", self.function, 1, self.key, *given
 
     def deal(self, reply: list[Any]) -> None:
@@ -155,7 +182,7 @@ class _Group:
     def _parts(self, reply: list[Any]) -> list[list[Any]]:
         if len(self.calls) == 1 or reply[:1] == [b"facts"]:
             return [reply] * len(self.calls)
-        return KINDS[self.function].split(reply, self.calls)
+        return self.kind.split(reply, self.calls)
 
     def fail(self, error: Exception) -> None:
         """Tell each of those who wait."""
@@ -168,27 +195,33 @@ class Together:
     """The calls of one tick, by what can be done together."""
 
     def __init__(self, library: Library) -> None:
+        self.merged = 0
+        """How many calls needed no function call of their own; whoever counts them takes them away."""
         self._library = library
         self._loop = asyncio.get_running_loop()
         self._open: dict[Hashable, _Group] = {}
         self._called = False
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def call(
+    def call(
         self,
         function: str,
         key: str,
         *call: bytes | str | float,
+        grouped: bool,
         repeat: bool = False,
         abandoned: Callable[[Any], None] | None = None,
-    ) -> Any:  # noqa: ANN401  # as `Library.call`
-        """Call a function that `can_join` as `Library.call` does, together with others."""
-        kind = KINDS[function]
+    ) -> Awaitable[list[Any]]:
+        """Call one of KINDS as `Library.call` does, together with others; `grouped`: its messages have groups.
+
+        Not a coroutine: each one on the way of a reply costs a request a hundredth.
+        """
+        kind = (KINDS_WITH_GROUPS if grouped else KINDS)[function]
         future: asyncio.Future[list[Any]] = self._loop.create_future()
         mark = (function, key, kind.mark(call))
         group = self._open.get(mark)
         if group is None:
-            group = self._open[mark] = _Group(function, key, repeat=repeat)
+            group = self._open[mark] = _Group(function, kind, key, repeat=repeat)
             if not self._called:
                 self._called = True
                 self._loop.call_soon(self._begin_all)
@@ -198,7 +231,7 @@ class Together:
         if group.weight >= HEAVIEST:
             del self._open[mark]
             self._begin(group)
-        return await awaited(future, abandoned)
+        return awaited(future, abandoned) if abandoned else future
 
     def _begin_all(self) -> None:
         self._called = False
@@ -208,6 +241,7 @@ class Together:
             self._begin(group)
 
     def _begin(self, group: _Group) -> None:
+        self.merged += len(group.calls) - 1
         try:
             reply = self._library.primaries.call(*group.command(), repeat=group.repeat, abandoned=group.take_back)
         except Exception as error:  # noqa: BLE001  # nobody may wait for a call that could not be made
@@ -228,5 +262,10 @@ class Together:
         try:
             how: dict[str, Any] = {"repeat": group.repeat, "abandoned": group.take_back}
             group.deal(await self._library.recover(error, group.command(), **how))
+        except errors.QueueFull as full:  # for all of them, but there may be room for some
+            if len(group.calls) == 1:
+                group.fail(full)
+            for alone in group.apart():
+                self._begin(alone)
         except Exception as failure:  # noqa: BLE001  # whatever it is, each of those who wait must hear of it
             group.fail(failure)

@@ -73,6 +73,11 @@ class Wire(asyncio.Protocol):
         self.is_full = False
         self.resumed()
 
+    @property
+    def wants_more(self) -> bool:
+        """Whether commands can be sent now."""
+        return not (self.is_full or self.lost.done())
+
     def write(self, packed: Sequence[bytes]) -> None:
         """Send commands."""
         self._transport.write(packed[0] if len(packed) == 1 else b"".join(packed))

@@ -4,7 +4,6 @@ It owns the sockets and the signals, and has no event loop and no thread, so tha
 know HTTP or queues. SIGHUP reads the settings again, SIGUSR2 replaces the workers, SIGTERM and SIGINT end questd.
 """
 
-import asyncio
 import contextlib
 import gc
 import logging
@@ -15,14 +14,14 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import NoReturn
 
-from redis.exceptions import RedisError
-
-from questd import grants, library, promises, worker
+from questd import descriptors, loader, logs, promises, worker
 from questd.access import BadKeys, keys_of
+from questd.actions import NAMES
+from questd.counts import Counts, Page
 from questd.crew import DRAIN, Crew, Forked
-from questd.durability import CannotPromise
 from questd.embedded import Embedded, Restarts, StartFailed, wait_until_ready
 from questd.pipeline import RedisUnavailable
 from questd.port import address_of, bind, tls
@@ -32,6 +31,9 @@ from questd.worker import PATIENCE, STOPPING
 FAILURES = 5
 """So many deaths of a worker in a row, each before it was ready, end a questd that never was ready."""
 
+PAGES, MORE_PAGES = 4, 32
+"""Of the counts: for each worker, and beside them. A replacement takes two each; SIGHUP may ask for more workers."""
+
 LONGEST_END = 4.8
 """Seconds from the signal to the end of questd."""
 
@@ -40,9 +42,6 @@ FIXED = frozenset("config host port console_port redis_url data_dir ephemeral ma
 
 OF_ITS_SERVER = frozenset({"durability", "replicas"})
 """Settings that a restart changes when the Redis is questd's own: it was started with them."""
-
-REFUSALS = (library.LibraryRefused, grants.GrantsMissing, CannotPromise)
-"""Why a Redis that is there cannot be used; their texts say what to do."""
 
 log = logging.getLogger(__name__)
 
@@ -79,13 +78,6 @@ def check(settings: Settings) -> None:
     tls(settings)
 
 
-def explained(error: Exception, url: str) -> str:
-    """Return what to tell a user whose Redis at `url` raised one of REFUSALS or an error of Redis."""
-    if isinstance(error, REFUSALS):
-        return hidden(f"{url}: {error}")
-    return hidden(f"no Redis at {url}: {str(error).removeprefix('Redis cannot be reached: ')}")
-
-
 class Supervisor:
     """One run of questd."""
 
@@ -94,7 +86,8 @@ class Supervisor:
     ) -> None:
         self._as_read = settings
         self._again = again
-        self._settings = settings.model_copy(update={"port": sock.getsockname()[1]})
+        self._settings = descriptors.fitted(settings).model_copy(update={"port": sock.getsockname()[1]})
+        self._counts = Counts(NAMES, PAGES * settings.workers + MORE_PAGES)
         self._socket = sock
         self._console_socket = console
         self._stopping = self._reloading = self._replacing = False
@@ -216,8 +209,9 @@ class Supervisor:
         changed = sorted(name for name in fixed if getattr(read, name) != getattr(self._as_read, name))
         if changed:
             log.warning("a restart is needed for a new %s", ", ".join(changed))
-        self._settings = read.model_copy(update={name: getattr(self._settings, name) for name in fixed})
-        logging.getLogger().setLevel(read.log_level.upper())
+        kept = {name: getattr(self._settings, name) for name in fixed}
+        self._settings = descriptors.fitted(read).model_copy(update=kept)
+        logs.configure(read)
         if self._workers.begun:  # else the loader is not done yet, and they come with these settings
             for crew in self._crews:
                 crew.replace()
@@ -236,20 +230,21 @@ class Supervisor:
         sys.stdout.write(" · ".join(parts) + "\n")
         sys.stdout.flush()
 
-    def _fork(self, work: Callable[[int], None]) -> Forked:
+    def _fork(self, work: Callable[[int, Page], None]) -> Forked:
+        page = self._counts.take()
         report, write = os.pipe()
         os.set_blocking(report, False)
         # A signal that comes before the child has put our signal handlers away would be lost on it.
         signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
         pid = os.fork()
         if pid == 0:
-            self._become(work, write)
+            self._become(partial(work, write, page))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
         os.close(write)
         log.debug("process %d started: %s", pid, work.__name__.strip("_"))
-        return Forked(pid, report)
+        return Forked(pid, report, page.end)
 
-    def _become(self, work: Callable[[int], None], write: int) -> NoReturn:
+    def _become(self, work: Callable[[], None]) -> NoReturn:
         """Do `work` in a process that has just been forked, and end it."""
         status = 1
         try:
@@ -263,40 +258,34 @@ class Supervisor:
                 os.close(descriptor)
             if self._embedded and self._embedded.lock is not None:
                 os.close(self._embedded.lock)
-            work(write)
+            work()
             status = 0
+        except RedisUnavailable as error:  # it is tried again: nobody's mistake
+            log.error("process %d cannot begin: %s", os.getpid(), error)  # noqa: TRY400
         except BaseException:
             log.exception("process %d failed", os.getpid())
         finally:
             os._exit(status)
 
-    def _load(self, report: int) -> None:
+    def _load(self, report: int, _: Page) -> None:
         """Load the library into Redis, as soon as that answers."""
-        url = str(self._settings.redis_url)
         if self._embedded:
             wait_until_ready(self._embedded.socket_path)
-        try:
-            wanted = promises.durability(self._settings)
-            doubts = [] if self._embedded else asyncio.run(promises.doubts(url, wanted))
-            asyncio.run(grants.load(url, test_mode=self._settings.test_mode))
-        except (*REFUSALS, RedisUnavailable, RedisError) as error:
-            os.write(report, explained(error, url).encode())
-            os._exit(1)
-        for doubt in doubts:
-            log.warning("%s", doubt)
+            self._embedded.mend()
+        loader.run(self._settings, report, private=self._embedded is not None)
 
-    def _serve(self, report: int) -> None:
+    def _serve(self, report: int, page: Page) -> None:
         """Serve requests until a signal or the end of the supervisor."""
         if self._console_socket:
             self._console_socket.close()
-        worker.run(self._settings, self._socket, self._lifeline, report)
+        worker.run(self._settings, self._socket, self._lifeline, report, page)
 
-    def _observe(self, report: int) -> None:
+    def _observe(self, report: int, page: Page) -> None:
         """Serve the console in the same way."""
         self._socket.close()
         if self._console_socket:
             settings = self._settings.model_copy(update={"front": "console"})
-            worker.run(settings, self._console_socket, self._lifeline, report)
+            worker.run(settings, self._console_socket, self._lifeline, report, page)
 
     def end(self) -> None:
         """End every process: workers first, then the private Redis, all within LONGEST_END seconds."""

@@ -119,5 +119,5 @@ async def no_questd(sqs: Sqs) -> AsyncIterator[str]:
 
     app = web.Application()
     app.router.add_post("/", answer)
-    async with test_utils.TestServer(app) as server:
+    async with test_utils.TestServer(app, access_log=None) as server:
         yield str(server.make_url("")).rstrip("/")

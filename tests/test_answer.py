@@ -139,6 +139,7 @@ async def test_the_clock_is_for_tests_only(sqs: Sqs, redis_server: RedisServer) 
         ("ListQueues", b'{"QueueNamePrefix":"z","NextToken":"YQ=="}', {}),
         ("ListQueues", b"broken", {"Content-Encoding": "gzip"}),
         ("CreateQueue", b'{"QueueName":"p","tags":{"":"x"}}', {}),
+        ("CreateQueue", b'{"QueueName":"p","Attributes":{"KmsMasterKeyId":"\\u0000"}}', {}),
     ],
 )
 async def test_odd_input_is_the_clients_mistake(sqs: Sqs, action: str, body: bytes, headers: dict[str, str]) -> None:

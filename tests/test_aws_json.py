@@ -1,6 +1,10 @@
 """The bytes of AWS JSON 1.0 (contract 1.2.2, 1.2.3)."""
 
-from questd import errors
+import time
+
+import pytest
+
+from questd import aws_json, errors
 from questd.aws_json import error_parts, result_body
 from tests.client import JSON, Sqs
 
@@ -30,3 +34,21 @@ async def test_a_queue_url_that_is_null_is_the_paths(sqs: Sqs) -> None:
     assert (await sqs.post(b'{"QueueUrl":null,"MessageBody":"x"}', headers, path)).status == 200
     assert (await sqs.post(b'{"QueueUrl":"other","MessageBody":"x"}', headers, path)).status == 400
     assert await sqs.counts(url) == (1, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("body", "crowded"),
+    [
+        (b'{"MessageBody":"' + b",[{" * 100_000 + b'"}', False),
+        (b'{"MessageBody":"' + b'\\"' * 100_000 + b'"}', False),
+        (b'{"MessageBody":"' + b'\\"' * 4_000_000, False),
+        (b"[" + b"1," * 100_000 + b"1]", True),
+        (b'["' + b'","' * 100_000 + b'"]', True),
+        (b'{"a":{},' * 100_000, True),
+    ],
+)  # fmt: skip
+def test_crowded_bodies(body: bytes, *, crowded: bool) -> None:
+    """A body of very many values is not looked at, however it ends; what is in texts does not count."""
+    begun = time.process_time()
+    assert aws_json._is_crowded(body) == crowded
+    assert time.process_time() - begun < 0.5

@@ -7,6 +7,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from questd import aws_query, errors
+from questd.action import Request
 from questd.aws_query import NAMESPACE
 from tests.client import Sqs
 
@@ -350,3 +352,26 @@ async def test_names_with_nothing_in_them(sqs: Sqs, odd: str) -> None:
     """A parameter whose name has an empty part names nothing and is passed over."""
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     assert (await sqs.post(f"Action=ListQueues&{odd}".encode(), headers)).status == 200
+
+
+@pytest.mark.parametrize(
+    ("encoded", "text"),
+    [
+        (b"a+b%2Bc%20d", "a b+c d"),
+        (b"=%3D=3D%3d%25", "===3D=%"),
+        (b"%0a%0D%0A=%0a=\n", "\n\r\n=\n=\n"),
+        (b"%C3%a9\xc3\xa9", "éé"),
+        (b"_%5f%09 ", "__\t "),
+    ],
+)
+def test_percent_encoding(encoded: bytes, text: str) -> None:
+    """Values are decoded as forms have them; what quoted-printable would mean by them does not count."""
+    given = aws_query.parameters(Request("POST", "/", {}, b"Action=x&v=" + encoded))
+    assert given == {"Action": "x", "v": text}
+
+
+@pytest.mark.parametrize("broken", [b"%", b"%2", b"%zz", b"100%", b"%%41", b"%\n41"])
+def test_broken_percent_encoding(broken: bytes) -> None:
+    """A percent sign without two hexadecimal digits is a mistake."""
+    with pytest.raises(errors.SerializationException):
+        aws_query.parameters(Request("POST", "/", {}, b"Action=x&v=" + broken))

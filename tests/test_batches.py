@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from questd import errors
 from tests.client import Sqs, serving
 from tests.servers import RedisServer
 
@@ -98,6 +99,31 @@ async def test_an_entry_fails_alone(sqs: Sqs) -> None:
         "The request must contain the parameter SendMessageBatchRequestEntry.4.MessageBody."
     )
     assert [message["Body"] for message in await sqs.receive(url, MaxNumberOfMessages=10)] == ["4"]
+
+
+async def test_an_entry_is_read_alike_beside_a_wrong_one(sqs: Sqs) -> None:
+    """Entries of a batch that is right are read at once, others one by one; what is stored of them is the same."""
+    url = await sqs.create()
+    attributes = {
+        "text": {"DataType": "String", "StringValue": "ä"},
+        "bytes": {"DataType": "Binary.png", "BinaryValue": "AAE="},
+    }
+    given = [
+        {"Id": "0", "MessageBody": "ä\U0001f600", "DelaySeconds": "0", "MessageAttributes": attributes},
+        {"Id": "1", "MessageBody": "x", "DelaySeconds": None, "MessageGroupId": "g", "Unknown": 5},
+    ]
+    received = []
+    for wrong in ([], [{"Id": "2", "MessageBody": ""}]):
+        reply = await sqs("SendMessageBatch", QueueUrl=url, Entries=[*given, *wrong])
+        assert [entry["Id"] for entry in reply["Successful"]] == ["0", "1"]
+        assert len(reply.get("Failed", [])) == len(wrong)
+        both = await sqs.receive(
+            url, MaxNumberOfMessages=10, MessageAttributeNames=["All"], MessageSystemAttributeNames=["MessageGroupId"]
+        )
+        received.append([(each["Body"], each.get("MessageAttributes"), each.get("Attributes")) for each in both])
+    assert received[0] == received[1]
+    assert received[0][0] == ("ä\U0001f600", attributes, None)
+    assert received[0][1] == ("x", None, {"MessageGroupId": "g"})
 
 
 async def test_a_batch_of_failures_only(sqs: Sqs) -> None:
@@ -222,3 +248,14 @@ async def test_a_member_that_is_null_is_absent(sqs: Sqs) -> None:
     reply = await sqs("SendMessageBatch", QueueUrl=url, Entries=given)
     assert [entry["Id"] for entry in reply["Successful"]] == ["id_1"]
     assert [(entry["Id"], entry["Code"]) for entry in reply["Failed"]] == [("id_0", "MissingParameter")]
+
+
+async def test_a_batch_needs_room_for_all(redis_server: RedisServer) -> None:
+    """With max_messages a batch that has more entries than the queue has room for is refused as a whole."""
+    async with serving(redis_server.url, max_messages=10) as sqs:
+        url = await sqs.create()
+        assert len((await sqs("SendMessageBatch", QueueUrl=url, Entries=entries(8)))["Successful"]) == 8
+        reply = await sqs.ask("SendMessageBatch", QueueUrl=url, Entries=entries(3))
+        assert reply.error == (403, "OverLimit", "OverLimit", errors.QueueFull(10).message)
+        assert (await sqs.counts(url))[0] == 8
+        assert len((await sqs("SendMessageBatch", QueueUrl=url, Entries=entries(2)))["Successful"]) == 2

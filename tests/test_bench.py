@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import redis
 
 from tests.bench import report
 from tests.bench.__main__ import QUICK_DEPTH, benchmark, measure, parsed, start
@@ -65,6 +66,18 @@ def test_warming_up(server: Server) -> None:
     figures = run(replace(SCENARIOS[1], depth=80), server, 1, warm_up=1)
     assert figures.depth == 80
     assert server.ask("ListQueues", {}).get("QueueUrls", []) == before
+
+
+def test_calming_down(server: Server) -> None:
+    """Nothing is measured while the private Redis rewrites its append-only file."""
+    new_queue(server)
+    with redis.Redis(unix_socket_path=server.redis_socket) as client:
+        client.config_set("rdb-key-save-delay", 100_000)  # µs that the rewriting takes for each key
+        client.bgrewriteaof()
+        client.config_set("rdb-key-save-delay", 0)
+        assert client.info("persistence")["aof_rewrite_in_progress"]
+        server.calm_down()
+        assert not client.info("persistence")["aof_rewrite_in_progress"]
 
 
 @pytest.mark.parametrize("protocol", ["json", "query"])

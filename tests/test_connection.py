@@ -5,15 +5,25 @@ import contextlib
 import itertools
 import json
 import re
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Callable
+from random import Random
 from typing import Any
 
+import aiohttp
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from questd import connection
+from questd import connection, library
+from questd.action import Request
+from questd.answer import Answer
+from questd.listener import Listener
+from questd.server import running
+from questd.settings import Settings
 from tests.client import Sqs, serving
+from tests.fuzz import examples
+from tests.requests import with_noise
 from tests.servers import RedisServer
 from tests.test_longpoll import registered
 
@@ -302,17 +312,93 @@ async def test_long_polls_outlive_the_limits(redis_server: RedisServer, monkeypa
         assert statuses(raw) == [200]
 
 
+DRIPS = [
+    ("HEAD_SECONDS", b"POST / HTTP/1.1\r\nX: "),
+    ("TRANSFER_SECONDS", b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 8000\r\n\r\n"),
+    ("TRANSFER_SECONDS", b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2000\r\n"),
+]
+
+
+@pytest.mark.parametrize(("limit", "raw"), DRIPS)
+async def test_dripping_clients_are_ended(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, limit: str, raw: bytes
+) -> None:
+    """A client that always sends a little more, and never enough, gets no more time than one that sends nothing."""
+    monkeypatch.setattr(connection, limit, 0.2)
+    monkeypatch.setattr("questd.listener.SWEEP_SECONDS", 0.02)
+    async with serving(redis_server.url) as sqs, connected(sqs) as (reader, writer):
+        writer.write(raw)
+        ended = asyncio.create_task(reader.read())
+        async with asyncio.timeout(3):
+            while not ended.done():
+                writer.write(b"x")
+                await asyncio.sleep(0.02)
+        with contextlib.suppress(ConnectionResetError):
+            assert ended.result() == b""
+
+
+@contextlib.asynccontextmanager
+async def listening(redis_url: str) -> AsyncIterator[tuple[Sqs, connection.Shared]]:
+    """Run a listener, and give what its connections have in common."""
+    await library.load(redis_url, test_mode=True)
+    limits = Settings(redis_url=redis_url, test_mode=True, max_message_size=2**20)
+    async with running(limits) as questd, aiohttp.ClientSession() as session:
+        listener = Listener(questd, 1)
+        with socket.create_server(("127.0.0.1", 0)) as sock:
+            url = f"http://127.0.0.1:{sock.getsockname()[1]}"
+            await listener.start(sock)
+            yield Sqs(url, session, listener.close), listener._shared
+            await listener.close()
+
+
+async def _until_kept(shared: connection.Shared, condition: Callable[[int], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition(shared.kept):
+            await asyncio.sleep(0.005)
+
+
+async def test_what_is_kept_is_counted(redis_server: RedisServer) -> None:
+    """Unfinished and large requests and unread answers are counted while they are kept, and not a byte of them after."""
+    async with listening(redis_server.url) as (sqs, shared):
+        url = await sqs.create(VisibilityTimeout="0")
+        large = request("SendMessage", QueueUrl=url, MessageBody="x" * 500_000)
+        pieces = chunked("SendMessage", *[b"x" * 1000] * 100)
+        for raw, more in (
+            (large[:400_000], large[400_000:]),
+            (large * 3 + large[:20], large[20:]),
+            (pieces[:50_000], pieces[50_000:]),
+            (request("ListQueues") + large[:10_000], b""),  # ended by the client
+            (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n", b"x" * 9),
+            (pieces[: pieces.index(b"3e8\r\n") + 50 * 1007], b"no chunk"),  # refused
+        ):
+            async with connected(sqs) as (_, writer):
+                writer.write(raw)
+                await _until_kept(shared, lambda kept: kept > 0)
+                writer.write(more)
+                await writer.drain()
+                if raw.startswith(b"POST") and more:
+                    await _until_kept(shared, lambda kept: kept == 0)
+            await _until_kept(shared, lambda kept: kept == 0)
+        async with connected(sqs) as (reader, writer):
+            writer.write(request("ReceiveMessage", QueueUrl=url) * 40)
+            await _until_kept(shared, lambda kept: kept >= 65_536)
+            for _ in range(40):
+                head = await reader.readuntil(b"\r\n\r\n")
+                await reader.readexactly(int(head.partition(b"Content-Length: ")[2].split(b"\r\n")[0]))
+            assert shared.kept == 0
+
+
 WHOLE = request("ListQueues") + chunked("ListQueues", b"{", b"}") + request("ListQueues", more=CLOSE)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(60)
 @given(cuts=st.lists(st.integers(0, len(WHOLE)), max_size=12))
 def test_any_split(cuts: list[int]) -> None:
     """However the bytes of requests are cut into packets, the same requests come out."""
     assert _parsed(cuts, WHOLE) == [(b"{}", True), (b"{}", True), (b"{}", False)]
 
 
-@settings(max_examples=300, deadline=None)
+@examples(200)
 @given(noise=st.lists(st.tuples(st.integers(0, len(WHOLE) - 1), st.binary(max_size=3)), min_size=1, max_size=4))
 def test_fuzz(noise: list[tuple[int, bytes]]) -> None:
     """Whatever bytes come, each becomes a request or a refusal, and after a refusal nothing."""
@@ -323,19 +409,103 @@ def test_fuzz(noise: list[tuple[int, bytes]]) -> None:
     assert all(keep for _, keep in turns[:-1])
 
 
+class _Mute(asyncio.Transport):
+    """A transport that leads nowhere."""
+
+    def write(self, _data: object) -> None:
+        """Drop it."""
+
+    def is_closing(self) -> bool:
+        """Say no."""
+        return False
+
+
+STARTS = (
+    *(b"POST / HTTP/1.1", b"GET /?Action=ListQueues HTTP/1.1", b"POST / HTTP/1.0", b"HEAD / HTTP/1.1", b"POST  / HTTP/1.1"),
+    *(b"POST http://x/ HTTP/1.1", b"POST / HTTP/1.1 ", b"OPTIONS * HTTP/1.1", b"CONNECT x:1 HTTP/1.1", b"POST / HTTP/2.0", b""),
+)  # fmt: skip
+LINES = (
+    *(b"Host: x", b"Host:x", b"host: y", b"Content-Length: 2", b"Content-Length: 0", b"Content-Length: 7", b"content-length:2"),
+    *(b"Content-Length: 02", b"Content-Length: 2 ", b"Content-Length:\t2", b"Content-Length: 2,2", b"Content_Length: 2"),
+    *(b"Content-Length : 2", b"Content-Length: \xb2", b"Content-Length:", b"Transfer-Encoding: chunked", b"transfer-encoding:chunked"),
+    *(b"Transfer-Encoding: Chunked", b"Transfer-Encoding: chunked, chunked", b"Transfer-Encoding:\x0bchunked"),
+    *(b"Transfer-Encoding: chunked;x", b"Transfer-Encoding: ,chunked", b"Transfer-Encoding: identity", b"Transfer-Encoding:"),
+    *(b"Connection: close", b"Connection: keep-alive", b"Connection: content-length", b"Expect: 100-continue", b"Upgrade: h2c"),
+    *(b"X-Amz-Target: AmazonSQS.ListQueues", b"X: \xff", b" folded", b"\tfolded", b": x", b"X", b"X: a\rHost: z", b"X: a\nHost: z"),
+)  # fmt: skip
+BODIES = (
+    *(b"", b"{}", b"{}{}", b"2\r\n{}\r\n0\r\n\r\n", b"0\r\n\r\n", b"0\r\nA: b\r\n\r\n", b"2;x=y\r\n{}\r\n0\r\n\r\n"),
+    *(b"02\r\n{}\r\n0\r\n\r\n", b"2 \r\n{}\r\n0\r\n\r\n", b"2\n{}\n0\n\n", b"2\r\n{}0\r\n\r\n", b"2\r\n{}\r\n00\r\n\r\n"),
+    *(b"ffffffffffffffff\r\n{}", b"+2\r\n{}\r\n0\r\n\r\n", b"2\r\n{}\r\n0\r\n", b"2;\n{}\r\n0\r\n\r\n"),
+)  # fmt: skip
+
+
+def _strange(chance: Random) -> bytes:
+    """Return up to three requests made of parts that each are, or look, right."""
+    raw = b""
+    for _ in range(chance.randrange(1, 4)):
+        lines = [chance.choice(LINES) for _ in range(chance.randrange(4))]
+        end = b"\r\n" if chance.random() < 0.9 else b"\n"
+        raw += end.join([chance.choice((STARTS[0], *STARTS)), b"Host: x", *lines, b"", chance.choice(BODIES)])
+    return raw
+
+
+@examples(150)
+@given(chance=st.randoms(use_true_random=False), cuts=st.lists(st.integers(0, 400), max_size=6))
+def test_strange_requests(chance: Random, cuts: list[int]) -> None:
+    """Requests that others read in two ways are read in one, however they are cut, and none is taken for two."""
+    raw = _strange(chance)
+    turns = _turns([], raw)
+    assert _turns(cuts, raw) == turns
+    assert all(keep for _, keep in turns[:-1])
+    for turn, keep in turns:
+        if isinstance(turn, Request) and turn.method == "CONNECT":
+            assert not keep  # whatever follows is no HTTP
+        elif isinstance(turn, Request):
+            length, coding = turn.headers.get("content-length"), turn.headers.get("transfer-encoding")
+            assert not (length and coding), raw
+            assert coding or len(turn.body) == int(length or 0), raw
+            assert not coding or coding.lower() == "chunked", raw
+
+
+@examples(60)
+@given(chance=st.randoms(use_true_random=False))
+async def test_strange_requests_over_a_socket(sqs: Sqs, chance: Random, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever bytes come, what goes back is HTTP, no failure of the server, and others are answered."""
+    raw = _strange(chance)
+    if chance.random() < 0.5:
+        raw = with_noise(raw, chance)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(connection, "LINGER_SECONDS", 0)
+        async with connected(sqs) as (reader, writer):
+            writer.write(raw)
+            writer.write_eof()
+            with contextlib.suppress(ConnectionResetError):
+                answers = await asyncio.wait_for(reader.read(), 5)
+                assert all(status < 500 or status == 501 for status in statuses(answers)), (raw, answers)
+                assert not answers or answers.startswith(b"HTTP/1.1 ")
+    assert (await sqs.ask("ListQueues")).status == 200
+    assert not caplog.records, raw
+
+
 def _parsed(cuts: list[int], raw: bytes) -> list[tuple[bytes, bool]]:
     """Feed a connection without a socket; the bodies of what it would answer, and whether more may follow."""
+    return [(turn.body, keep) for turn, keep in _turns(cuts, raw)]
 
-    async def feed() -> list[tuple[bytes, bool]]:
+
+def _turns(cuts: list[int], raw: bytes) -> list[tuple[Request | Answer, bool]]:
+    """Feed a connection without a socket; what it would answer, and whether more may follow."""
+
+    async def feed() -> list[tuple[Request | Answer, bool]]:
         async def core(_: object) -> Any:
             await asyncio.Event().wait()
 
-        one = connection.Connection(connection.Shared(core, BODY_LIMIT))
-        one.connection_made(asyncio.Transport())
-        ends = sorted({0, len(raw), *cuts})
+        one = connection.Connection(connection.Shared(core, Settings(max_message_size=BODY_LIMIT // 8)))
+        one.connection_made(_Mute())
+        ends = sorted({0, len(raw), *(cut for cut in cuts if cut < len(raw))})
         for start, end in itertools.pairwise(ends):
             one.data_received(raw[start:end])
-        turns = [(turn.body, keep) for turn, keep in one._turns]  # before any is taken
+        turns = list(one._turns)  # before any is taken
         one.connection_lost(None)
         return turns
 

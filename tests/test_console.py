@@ -1,6 +1,7 @@
 """The console's port: what it answers, over HTTP, on a questd in this process."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -64,3 +65,43 @@ async def test_draining(redis_server: RedisServer) -> None:
         await console.stop()
         with pytest.raises(aiohttp.ClientError):
             await _get(console, "/")
+
+
+KEYS = """
+[ALL]
+secret = "the secret of ALL"
+
+[SOME]
+secret = "the secret of SOME"
+allow = ["orders-*:*"]
+
+[ELSE]
+secret = "the secret of ELSE"
+account = "111122223333"
+"""
+
+
+async def test_metrics_need_a_key(redis_server: RedisServer, tmp_path: Path) -> None:
+    """With access keys, metrics are for who has one of the server's own with all rights; health is for everybody."""
+    keys = tmp_path / "keys.toml"
+    keys.write_text(KEYS)
+    keys.chmod(0o600)
+
+    async def status(console: Sqs, *who: str) -> int:
+        headers = {"Authorization": aiohttp.encode_basic_auth(*who)} if who else {}
+        async with console.session.get(f"{console.url}/metrics", headers=headers) as answer:
+            assert answer.status == 200 or "Basic" in answer.headers["WWW-Authenticate"]
+            return answer.status
+
+    async with serving(redis_server.url, front="console", keys_file=keys) as console:
+        assert await status(console, "ALL", "the secret of ALL") == 200
+        assert await status(console) == 401
+        assert await status(console, "ALL", "the secret of SOME") == 401
+        assert await status(console, "SOME", "the secret of SOME") == 401
+        assert await status(console, "ELSE", "the secret of ELSE") == 401
+        assert await status(console, "NOBODY", "") == 401
+        assert (await _get(console, "/health/ready"))[0] == 200
+        right = aiohttp.encode_basic_auth("ALL", "the secret of ALL").removeprefix("Basic ")
+        for wrong in (f"Bearer {right}", right, "Basic !", "Basic YQ==", "Basic /////w=="):
+            async with console.session.get(f"{console.url}/metrics", headers={"Authorization": wrong}) as answer:
+                assert answer.status == 401

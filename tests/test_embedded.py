@@ -196,6 +196,25 @@ def test_a_server_that_does_not_start(tmp_path: Path) -> None:
         assert "\n" not in private.last_words()
 
 
+def test_a_torn_file_is_mended(tmp_path: Path) -> None:
+    """Of a function that a power loss has torn in two nothing is done, not at the next start and not at later ones."""
+    parts = tmp_path / "appendonlydir"
+    with started(Settings(data_dir=tmp_path)) as (_, client):
+        client.set("before", 1)
+        client.eval("redis.call('SET', 'half', 1) redis.call('SET', 'whole', 1)", 0)
+    [file] = parts.glob("*.incr.aof")
+    os.truncate(file, file.read_bytes().index(b"$5\r\nwhole"))
+    with started(Settings(data_dir=tmp_path)) as (private, client):
+        private.mend()
+        client.eval("redis.call('SET', 'after', 1) redis.call('SET', 'later', 1)", 0)
+        until(lambda: not file.exists())
+        assert sorted(client.keys()) == ["after", "before", "later"]
+    with started(Settings(data_dir=tmp_path)) as (private, client):
+        private.mend()
+        assert sorted(client.keys()) == ["after", "before", "later"]
+        assert len(list(parts.glob("*.incr.aof"))) == 1
+
+
 def test_the_log_stays_small(tmp_path: Path) -> None:
     """A start begins a new log when the old one is above a megabyte."""
     log = tmp_path / "server.log"

@@ -5,11 +5,12 @@ import re
 
 import pytest
 
-from questd.server import FRONTS
 from tests.client import serving
 from tests.servers import RedisServer
 from tests.test_connection import CLOSE, connected, exchange, request
 from tests.test_longpoll import registered
+
+FRONTS = ("listener", "aiohttp")
 
 FORM = b"Content-Type: application/x-www-form-urlencoded\r\n"
 

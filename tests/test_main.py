@@ -1,5 +1,7 @@
 """The command line: what it teaches, and the one line that it says when something is wrong."""
 
+import contextlib
+import logging
 import os
 import socket
 import subprocess
@@ -22,6 +24,9 @@ def _no_variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.delenv(name)
     monkeypatch.setenv("QUESTD_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("QUESTD_CONSOLE_PORT", "off")
+    root = logging.getLogger()  # serve sets it up: later tests have it as it was
+    monkeypatch.setattr(root, "handlers", root.handlers)
+    monkeypatch.setattr(root, "level", root.level)
 
 
 def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -182,17 +187,21 @@ def test_an_old_redis() -> None:
     """A Redis older than 7 is told apart from one that cannot be reached."""
 
     def answer(listener: socket.socket) -> None:
-        connection, _ = listener.accept()
-        with connection:
-            while request := connection.recv(65536).upper():
-                text = b"redis_version:6.2.14\r\n"
-                reply = b"$%d\r\n%s\r\n" % (len(text), text) if b"INFO\r\n" in request.split(b"SETINFO")[-1] else b""
-                connection.sendall(b"+OK\r\n" * request.count(b"SETINFO") + reply)
+        with contextlib.suppress(OSError):  # the listener is closed at the end
+            while True:
+                connection, _ = listener.accept()
+                with connection:
+                    while request := connection.recv(65536).upper():
+                        text = b"redis_version:6.2.14\r\n"
+                        told = b"$%d\r\n%s\r\n" % (len(text), text)
+                        reply = told if b"INFO\r\n" in request.split(b"SETINFO")[-1] else b""
+                        connection.sendall(b"+OK\r\n" * request.count(b"SETINFO") + reply)
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=answer, args=(listener,))
         thread.start()
         result = run("serve", "--port", "0", "--redis-url", f"redis://127.0.0.1:{listener.getsockname()[1]}")
+        listener.shutdown(socket.SHUT_RDWR)  # ends the waiting for another connection
         thread.join()
     assert result.returncode == 1
     assert "6.2.14" in result.stderr

@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.client import Sqs
+from questd import errors
+from tests.client import Sqs, serving
+from tests.servers import RedisServer
 
 IPV = (400, "InvalidParameterValue", "InvalidParameterValueException")
 MISSING = (400, "MissingParameter", "MissingRequiredParameterException")
@@ -289,3 +291,19 @@ async def test_dead_letters_keep_what_they_were(sqs: Sqs) -> None:
     assert after["Attributes"]["ApproximateReceiveCount"] == "2"
     for name in ("SentTimestamp", "ApproximateFirstReceiveTimestamp"):
         assert after["Attributes"][name] == before["Attributes"][name]
+
+
+async def test_a_queue_may_be_full(redis_server: RedisServer) -> None:
+    """With max_messages a send into a queue that has as many is refused, also while they are in flight or delayed."""
+    full = (403, "OverLimit", "OverLimit", errors.QueueFull(3).message)
+    async with serving(redis_server.url, max_messages=3) as sqs:
+        url = await sqs.create()
+        await sqs("SendMessage", QueueUrl=url, MessageBody="delayed", DelaySeconds=900)
+        for body in ("a", "b"):
+            await sqs("SendMessage", QueueUrl=url, MessageBody=body)
+        [message] = await sqs.receive(url)
+        assert (await sqs.ask("SendMessage", QueueUrl=url, MessageBody="c")).error == full
+        assert await sqs.counts(url) == (1, 1, 1)
+        await sqs("DeleteMessage", QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        await sqs("SendMessage", QueueUrl=url, MessageBody="c")
+        assert (await sqs.ask("SendMessage", QueueUrl=url, MessageBody="d")).error == full

@@ -1,5 +1,6 @@
 """What is around the code: the wheel, the Makefile, the container files and what the repository may hold."""
 
+import itertools
 import re
 import shutil
 import subprocess
@@ -120,9 +121,15 @@ def test_compose_stays_on_this_machine() -> None:
     """Since it serves anyone, docker-compose.yml publishes its ports on the loopback address and nowhere else."""
     text = (ROOT / "docker-compose.yml").read_text()
     assert 'QUESTD_ANONYMOUS: "true"' in text
-    assert re.findall(r"ports:\n((?: +- .*\n)+)", text) == [
-        '      - "127.0.0.1:9324:9324"\n      - "127.0.0.1:9325:9325"\n'
-    ]
+    published = re.findall(r'- "(\S+):(\d+):\d+"', "".join(re.findall(r"ports:\n((?: +- .*\n)+)", text)))
+    assert published == [("127.0.0.1", "9324"), ("127.0.0.1", "9325"), ("127.0.0.1", "3000")]
+
+
+def test_files_of_compose_are_here() -> None:
+    """Every file of the repository that docker-compose.yml mounts is there."""
+    mounted = re.findall(r"- \./(\S+?):", (ROOT / "docker-compose.yml").read_text())
+    assert mounted
+    assert [name for name in mounted if not (ROOT / name).is_file()] == []
 
 
 def test_no_file_names_a_registry() -> None:
@@ -132,15 +139,16 @@ def test_no_file_names_a_registry() -> None:
         assert found is None, f"{path}: {found}"
 
 
-@pytest.mark.parametrize("extra", [None, "dev"])
+@pytest.mark.parametrize("extra", [None, "dev", "mirror"])
 def test_dependencies_are_bounded(extra: str | None) -> None:
     """Each dependency has a version above which it was not tried, and a reason beside it."""
     text = (ROOT / "pyproject.toml").read_text()
     project = tomllib.loads(text)["project"]
     for each in project["optional-dependencies"][extra] if extra else project["dependencies"]:
         assert re.search("<|==", each.partition(";")[0]), each
-        before, after = text.split(f'"{each}"')
-        assert after.startswith((", # ", ",  ")) or before.splitlines()[-2].strip().startswith("# "), each
+        for before, after in itertools.pairwise(text.split(f'"{each}"')):
+            reasons = (", # ", ",  ", "] # ")
+            assert after.startswith(reasons) or before.splitlines()[-2].strip().startswith("# "), each
 
 
 def test_no_file_is_large() -> None:

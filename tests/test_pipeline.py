@@ -195,6 +195,20 @@ async def test_large_replies_beside_small_ones(pipeline: Pipeline) -> None:
     assert [await reply for reply in small] == [b"%d" % n for n in range(300)]
 
 
+@on_both_loops
+def test_a_call_in_the_tick_of_a_loss_is_sent_later(redis_server: RedisServer, loop: Callable[[], Any]) -> None:
+    """A call between the end of a connection and the news of it is not written there: the next connection gets it."""
+
+    async def run() -> Any:
+        async with connected(redis_server.url) as pipeline:
+            await pipeline.call("SET", "number", 0)
+            pipeline.leave()
+            return await pipeline.call("INCR", "number")
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        assert runner.run(run()) == 1
+
+
 # Callers that have gone
 
 

@@ -2,12 +2,14 @@
 
 import asyncio
 import hashlib
+import signal
 from typing import Any
 
 import pytest
 
+from questd.pipeline import Pipeline
 from tests.client import Sqs, serving
-from tests.servers import RedisServer
+from tests.servers import RedisServer, running
 
 
 async def test_attributes_come_back_when_asked_for(sqs: Sqs) -> None:
@@ -149,3 +151,26 @@ async def test_a_receive_stops_at_the_limit_in_flight(redis_server: RedisServer)
         assert taken == [10, 2]
         await sqs.advance(30)
         assert len(await sqs.receive(url, MaxNumberOfMessages=10)) == 10
+
+
+async def test_a_receive_that_failed_takes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A receive answered with 503 hands nothing out when a frozen Redis thaws, though others waited longer than it."""
+    monkeypatch.setitem(Pipeline.__init__.__kwdefaults__ or {}, "deadline", 1.0)
+    with running() as server:
+        async with serving(server.url) as sqs:
+            url = await sqs.create()
+            await sqs.receive(url)  # questd knows now what time it is there
+            await sqs.fill(url, ["x"])
+            server.process.send_signal(signal.SIGSTOP)
+            try:
+                first = asyncio.create_task(sqs.ask("GetQueueAttributes", QueueUrl=url, AttributeNames=["All"]))
+                await asyncio.sleep(0.5)
+                assert (await sqs.ask("ReceiveMessage", QueueUrl=url)).status == 503
+                assert (await first).status == 503
+            finally:
+                server.process.send_signal(signal.SIGCONT)
+            async with asyncio.timeout(5):
+                while (reply := await sqs.ask("ReceiveMessage", QueueUrl=url, AttributeNames=["All"])).status != 200:
+                    await asyncio.sleep(0.01)
+            [message] = reply.json["Messages"]
+            assert message["Attributes"]["ApproximateReceiveCount"] == "1"

@@ -292,3 +292,15 @@ async def test_a_dead_letter_queue_made_anew(sqs: Sqs) -> None:
     await sqs.create("dead")
     assert (await sqs("ListDeadLetterSourceQueues", QueueUrl=dead))["queueUrls"] == [url]
     assert (await sqs("StartMessageMoveTask", SourceArn=f"{ARN}:dead"))["TaskHandle"]
+
+
+@pytest.mark.parametrize("wrong", [{"DelaySeconds": "901"}, {"KmsMasterKeyId": "\0"}])
+async def test_a_source_that_is_refused_is_none(sqs: Sqs, redis_server: RedisServer, wrong: dict[str, str]) -> None:
+    """A dead-letter queue hears of a queue only when all that is asked for with it is right."""
+    await sqs.create("dead")
+    url, policy = await sqs.create(), {"RedrivePolicy": TO_DEAD}
+    assert (await sqs.ask("CreateQueue", QueueName="new", Attributes=policy | wrong)).status == 400
+    assert (await sqs.ask("CreateQueue", QueueName="new", Attributes=policy, tags={"": "x"})).status == 400
+    assert (await sqs.ask("SetQueueAttributes", QueueUrl=url, Attributes=policy | wrong)).status == 400
+    with redis_server.client() as client:
+        assert client.exists("quest:{dead}:sources") == 0

@@ -207,3 +207,32 @@ def test_scope(old: str, new: str, text: str) -> None:
     _changed("authorization", old, new)(request)
     with pytest.raises(errors.InvalidScope, match=re.escape(text)):
         signer(request, SECRETS, now())
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("Signature=", "Signature=é"),
+        ("Signature=", "Signature=\udcff"),
+        ("SignedHeaders=", "SignedHeaders=\udcff;é;"),
+        ("eu-west-1", "\udcff"),
+    ],
+)
+def test_a_signature_that_is_no_ascii(old: str, new: str) -> None:
+    """A header may hold any bytes: a signature of them is a wrong one, and no failure of the server."""
+    request = by_header()
+    _changed("authorization", old, new)(request)
+    with pytest.raises(errors.SignatureDoesNotMatch):
+        signer(request, SECRETS, now())
+
+
+@pytest.mark.parametrize(("year", "error"), [("9999", errors.SignatureTooEarly), ("0001", errors.SignatureExpired)])
+def test_the_ends_of_time(year: str, error: type[errors.SQSError]) -> None:
+    """A date after or before which there is none is too late or too early like any other."""
+    request = by_header()
+    day = request.headers["x-amz-date"][:8]
+    end = f"{year}1231" if year == "9999" else f"{year}0101"
+    headers = {name: value.replace(day, end) for name, value in request.headers.items()}
+    request.headers = headers | {"x-amz-date": f"{end}T{'235959' if year == '9999' else '000000'}Z"}
+    with pytest.raises(error):
+        signer(request, SECRETS, now())

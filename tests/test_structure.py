@@ -21,9 +21,9 @@ PACKAGE = Path(errors.__file__).parent
 TESTS = Path(__file__).parent
 
 ORDER = (
-    "__main__ commands mirror archive exchange upkeep listing lines client terminal entries backup workers worker crew server console port listener app connection answer aws_json aws_query access signatures actions extensions batches redrive permissions queues tags localstack peek receive messages "
-    "queue_attributes policies figures pause action mistakes namespaces together grants promises background relay registry library longpoll "
-    "topology cluster sentinel primaries message_attributes identifiers channel pipeline calls durability embedded guard errors "
+    "__main__ commands mirror archive exchange upkeep listing lines client terminal entries backup workers loader descriptors worker crew server console metrics gauges port listener app surplus connection answer aws_json aws_query access signatures actions extensions batches redrive permissions queues tags localstack peek receive messages "
+    "queue_attributes policies figures pause action mistakes namespaces together grants promises background relay registry library longpoll capacity "
+    "topology cluster sentinel primaries message_attributes identifiers channel pipeline calls durability embedded guard counts logs errors "
     "settings addresses wire"
 ).split()
 """A module imports only modules that stand further right."""

@@ -7,7 +7,7 @@ import pytest
 
 from questd import errors, topology
 from questd.library import Library
-from questd.together import KINDS, Together, can_join
+from questd.together import KINDS, KINDS_WITH_GROUPS, Together
 from tests.client import Sqs, serving
 from tests.servers import RedisServer
 
@@ -100,14 +100,63 @@ async def test_fifo_sends_keep_their_ids_and_numbers(sqs: Sqs) -> None:
     assert len({number for found in ids.values() for _, number in found}) == 10
 
 
-async def test_receives_of_a_group_stay_apart(sqs: Sqs) -> None:
-    """Receives of a FIFO queue that come together never share the messages of a group."""
+async def _fifo(sqs: Sqs, bodies: list[str]) -> str:
+    """Make a FIFO queue of these messages, whose groups are their first characters."""
     url = await sqs.create("q.fifo", FifoQueue="true", ContentBasedDeduplication="true")
-    for i in range(10):
-        await sqs("SendMessage", QueueUrl=url, MessageBody=str(i), MessageGroupId="g")
-    taken = await asyncio.gather(*(sqs.receive(url, VisibilityTimeout=60) for _ in range(10)))
-    assert [message["Body"] for messages in taken for message in messages] == ["0"]
-    assert not can_join("quest_receive", grouped=True)
+    for body in bodies:
+        await sqs("SendMessage", QueueUrl=url, MessageBody=body, MessageGroupId=body[0])
+    return url
+
+
+@pytest.mark.parametrize(
+    ("most", "expected"),
+    [
+        (1, ["a0", "b0", "c0"]),
+        (2, ["a0 a1", "b0 b1", "c0 c1"]),
+        (4, ["a0 a1 a2 b0", "c0 c1 c2"]),
+        (10, ["a0 a1 a2 b0 b1 b2 c0 c1 c2"]),
+    ],
+)
+async def test_receives_never_share_a_group(sqs: Sqs, most: int, expected: list[str]) -> None:
+    """Of receives of a FIFO queue that come together each gets messages of its own groups, in order."""
+    url = await _fifo(sqs, [f"{group}{i}" for i in range(3) for group in "abc"])
+    receives = (sqs.receive(url, VisibilityTimeout=60, MaxNumberOfMessages=most) for _ in range(5))
+    received = await asyncio.gather(*receives)
+    assert sorted(" ".join(message["Body"] for message in messages) for messages in received if messages) == expected
+
+
+async def test_receives_of_many_groups_are_few_calls(sqs: Sqs, redis_server: RedisServer) -> None:
+    """Receives of a FIFO queue are done together like those of any other."""
+    groups = [chr(ord("A") + i) for i in range(50)]
+    url = await _fifo(sqs, groups)
+    bodies: list[str] = []
+
+    async def work() -> None:
+        received = await asyncio.gather(*(sqs.receive(url, VisibilityTimeout=60) for _ in groups))
+        bodies.extend(message["Body"] for messages in received for message in messages)
+
+    assert await calls(redis_server, work()) < len(groups) / 2
+    assert sorted(bodies) == groups
+
+
+async def test_an_attempt_is_nobody_elses(sqs: Sqs) -> None:
+    """Receives with a ReceiveRequestAttemptId that come together get the same messages again, and the others do not."""
+    url = await _fifo(sqs, ["a0", "b0", "c0"])
+    taken = await asyncio.gather(
+        *(sqs.receive(url, VisibilityTimeout=60, ReceiveRequestAttemptId=each) for each in ("x", "x", "y")),
+        sqs.receive(url, VisibilityTimeout=60),
+    )
+    bodies = [message["Body"] for messages in taken for message in messages]
+    assert bodies[0] == bodies[1]
+    assert len(set(bodies)) == 3
+
+
+def test_messages_of_groups_are_dealt_out() -> None:
+    """Each gets as many messages as Redis says, in order; time and `more` are everybody's."""
+    reply = [1_000, 1, 2, 1, 0, *(part for i in range(3) for part in (f"handle{i}", i, 1, 1))]
+    dealt = KINDS_WITH_GROUPS["quest_receive"].split(reply, [_receive(5)] * 3)
+    assert [part[:2] for part in dealt] == [[1_000, 1]] * 3
+    assert [part[3::4] for part in dealt] == [[0, 1], [2], []]
 
 
 async def test_long_polls_that_come_together(sqs: Sqs, url: str) -> None:
@@ -202,6 +251,37 @@ async def test_all_hear_of_a_full_queue(redis_server: RedisServer) -> None:
         assert sorted(reply.status for reply in replies) == [200, *[403] * 7]
 
 
+@pytest.mark.parametrize("name", ["q", "q.fifo"])
+async def test_sends_share_what_room_there_is(redis_server: RedisServer, name: str) -> None:
+    """Sends that come together, and have no room together, are done one by one: the queue gets as many as it may."""
+    fifo = {"FifoQueue": "true", "ContentBasedDeduplication": "true"} if "." in name else {}
+    group = {"MessageGroupId": "g"} if fifo else {}
+    async with serving(redis_server.url, max_messages=20) as sqs:
+        url = await sqs.create(name, **fifo)
+        await sqs("SendMessage", QueueUrl=url, MessageBody="known", **group)
+        batch = [{"Id": str(i), "MessageBody": f"b{i}", **group} for i in range(10)]
+        sends = [sqs.ask("SendMessageBatch", QueueUrl=url, Entries=batch)]
+        sends += [sqs.ask("SendMessage", QueueUrl=url, MessageBody=str(i), **group) for i in range(30)]
+        replies = await asyncio.gather(*sends)
+        assert sorted({reply.status for reply in replies}) == [200, 403]
+        singles = [reply.status for reply in replies[1:]].count(200)
+        assert singles + (10 if replies[0].status == 200 else 0) == 19
+        assert await sqs.counts(url) == (20, 0, 0)
+
+
+def test_sends_with_a_limit_together() -> None:
+    """The most messages that the queue may have come last, and once."""
+    one, two = (b"id1", "", b"", b"x", "", b""), (b"id2", "", b"", b"y", "", b"")
+    kind = KINDS["quest_send"]
+    assert kind.merge([(b"v", *one, 5), (b"v", *two, *one, 5)]) == (b"v", *one, *two, *one, 5)
+    assert kind.merge([(b"v", *one), (b"v", *two)]) == (b"v", *one, *two)
+    assert kind.weight((b"v", *one, 5)) == 1
+    assert kind.split([1, b"a", 2, b"b", 3, b"c"], [(b"v", *one, 5), (b"v", *two, *one, 5)]) == [
+        [1, b"a"],
+        [2, b"b", 3, b"c"],
+    ]
+
+
 def test_receives_together_wait_as_the_most_patient() -> None:
     """A receive for many wants as much as all of them, and waits for as long as the last of them."""
     merged = KINDS["quest_receive"].merge([_receive(1), _receive(10, 500), _receive(2, 20_000)])
@@ -228,7 +308,7 @@ async def test_a_call_that_cannot_be_made(redis_server: RedisServer) -> None:
     primaries = topology.of(redis_server.url)
     await primaries.connect()
     together = Together(Library(primaries, test_mode=True))
-    calls = [together.call("quest_delete", "quest:{q}", b"v", handle) for handle in ("right", None)]  # type: ignore[arg-type]
+    calls = [together.call("quest_delete", "quest:{q}", b"v", handle, grouped=False) for handle in ("right", None)]  # type: ignore[arg-type]
     async with asyncio.timeout(5):
         failures = await asyncio.gather(*calls, return_exceptions=True)
     assert [type(failure) for failure in failures] == [TypeError, TypeError]

@@ -204,6 +204,20 @@ def test_a_dead_worker_is_replaced() -> None:
         assert f"worker {first} ended with status -9, starting another" in questd.errors.read_text()
 
 
+def test_a_worker_waits_for_redis() -> None:
+    """A worker that begins while Redis is down is tried again, each time with one line in the log, until it serves."""
+    with running(DEFAULT) as server, serving("--redis-url", server.url) as questd:
+        server.stop()
+        os.kill(questd.pids("serve")[0], signal.SIGKILL)
+        until(lambda: len(questd.pids("serve")) > 2)
+        assert re.search(
+            r"process \d+ cannot begin: Redis cannot be reached: .*refused$", questd.errors.read_text(), re.MULTILINE
+        )
+        server.start()
+        until(questd.lives, 15)
+        assert "Traceback" not in questd.errors.read_text()
+
+
 @pytest.mark.parametrize(
     ("flag", "victim"), [("--ephemeral", "server"), ("--data-dir", "server"), ("--data-dir", "guard")]
 )
@@ -251,7 +265,7 @@ def test_a_worker_that_never_works() -> None:
     """When a worker dies again and again before it is ready, questd gives up with one line and status 1."""
     program = (
         "import sys; from questd import __main__, server, workers\n"
-        "async def serve(*_): raise SystemExit(9)\n"
+        "async def serve(*_, **__): raise SystemExit(9)\n"
         "server.serve = serve; sys.exit(__main__.main())"
     )
     with starting("--ephemeral", command=("-c", program)) as questd:
@@ -264,11 +278,11 @@ def test_another_redis() -> None:
     """With a URL no Redis is started; the ready line names it without its password."""
     with running(DEFAULT) as server:
         with server.client() as client:
-            client.execute_command("ACL", "SETUSER", "me", "on", ">secret", "~*", "&*", "+@all")
-        with serving("--redis-url", f"redis://me:secret@127.0.0.1:{server.port}") as questd:
+            client.execute_command("ACL", "SETUSER", "me", "on", ">pa55word", "~*", "&*", "+@all")
+        with serving("--redis-url", f"redis://me:pa55word@127.0.0.1:{server.port}") as questd:
             assert questd.line.endswith(f" · Redis at redis://***@127.0.0.1:{server.port}\n")
             assert questd.pids("guard") == []
-            assert "secret" not in questd.errors.read_text()
+            assert "pa55word" not in questd.errors.read_text()
 
 
 def test_the_console_lives(tmp_path: Path) -> None:

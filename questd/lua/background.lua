@@ -67,8 +67,8 @@ end
 -- ARGV  ms that an exhausted message stays before it is dead-lettered, or 'never'
 -- Reply ms until the next tick (-1: no need), how many messages wait to move to another slot
 -- Fails QueueDoesNotExist, unless a deleted queue of this name left something to be unlinked or handed on
-register('quest_tick', {'allow-oom'}, function(keys, args)
-  local queue, poison_after_ms = keys[1], tonumber(args[1]) or 'never'
+register('quest_tick', {'allow-oom'}, {either('never', MS)}, function(keys, args)
+  local queue, poison_after_ms = keys[1], args[1]
   reach(queue)
   local q = redis.call('EXISTS', queue) == 1 and open(queue)
   local t = now()
@@ -104,7 +104,7 @@ end)
 -- quest_alarm: when a queue wants its next tick.
 -- KEYS  the queue
 -- Reply ms until then, -1 for never or no queue
-register('quest_alarm', {'no-writes'}, function(keys)
+register('quest_alarm', {'no-writes'}, {}, function(keys)
   local queue = keys[1]
   local alarm = tonumber(redis.call('HGET', queue, 'alarm'))
   if redis.call('EXISTS', queue .. ':purged') == 1 then return 0 end
@@ -122,8 +122,9 @@ end
 -- KEYS  quest:lease
 -- ARGV  process, ms
 -- Reply 1 when the process has it now
-register('quest_lease', {'allow-oom'}, function(keys, args)
-  local lease, process, lease_ms = keys[1], args[1], tonumber(args[2])
+register('quest_lease', {'allow-oom'}, {like('^%S+$', 'a process'), MS}, function(keys, args)
+  local lease, process, lease_ms = keys[1], args[1], args[2]
+  if not string.match(lease, '^quest:lease') then fail('ERR the key is to be quest:lease') end
   local t = server_time()
   local holder = holder_of(lease, t)
   if holder and holder ~= process then return 0 end
@@ -139,7 +140,7 @@ end)
 -- quest_holder: which process does the background task.
 -- KEYS  quest:lease
 -- Reply the process, '' for none
-register('quest_holder', {'no-writes'}, function(keys)
+register('quest_holder', {'no-writes'}, {}, function(keys)
   local lease = keys[1]
   return holder_of(lease, server_time()) or ''
 end)
@@ -147,4 +148,4 @@ end)
 -- quest_version: of this library and of the layout of its keys.
 -- KEYS  none
 -- Reply library, layout
-register('quest_version', {'no-writes'}, function() return {VERSION, LAYOUT} end)
+register('quest_version', {'no-writes'}, {keys = 0}, function() return {VERSION, LAYOUT} end)

@@ -18,8 +18,10 @@ end
 -- KEYS  none
 -- ARGV  'advance' and ms; 'freeze' and the ms it stands at from now on; 'release'; nothing to read it
 -- Reply the clock in ms
-register('quest_clock', {}, function(_, args)
-  local what, ms = args[1], tonumber(args[2])
+register('quest_clock', {}, {keys = 0, optional = 2}, function(_, args)
+  local what, ms = args[1], MS.read(args[2] or '')
+  local moves = what == 'advance' and ms and now() + ms <= LATEST_MS or what == 'freeze' and ms
+  if what and what ~= 'release' and not moves then fail("ERR 'advance' or 'freeze', and ms before the year 5138") end
   now()
   if what == 'advance' then
     if frozen_ms then frozen_ms = frozen_ms + ms else offset_ms = offset_ms + ms end

@@ -4,7 +4,7 @@
 -- quest_mark: write something that leaves nothing, so that the WAIT behind it is for all that was written before.
 -- KEYS  a queue
 -- Reply 1
-register('quest_mark', {'allow-oom'}, function(keys)
+register('quest_mark', {'allow-oom'}, {}, function(keys)
   local mark = keys[1] .. ':mark'
   redis.call('SET', mark, 1)
   return redis.call('DEL', mark)

@@ -113,10 +113,10 @@ local function let_go(q, t, deliveries)
   end
 end
 
--- Takes messages of a fair queue out of flight.
-local function land(q, t, sequences)
+-- Takes messages of a fair queue, with their deliveries, out of flight.
+local function land(q, t, sequences, deliveries)
   local landed = {}
-  for i, delivery in ipairs(redis.call('HMGET', q.key .. ':deliveries', unpack(sequences))) do
+  for i, delivery in ipairs(deliveries) do
     if redis.call('ZREM', q.key .. ':inflight', sequences[i]) == 1 then landed[#landed + 1] = delivery end
   end
   let_go(q, t, landed)

@@ -2,11 +2,6 @@
 
 local FORGET = 4 -- expired windows that a send forgets: more than it adds
 
--- Adds messages with their places in the groups: `group_ids` in order, `members` (group -> sequences).
-local function join_all(q, t, group_ids, members)
-  for _, group in ipairs(group_ids) do join(q, t, group, members[group]) end
-end
-
 -- Which of `entries` are to be stored: their places, and for each entry what is remembered of it, or the number of the
 -- entry that is stored in its stead.
 local function tell_new(q, t, entries, first)
@@ -23,13 +18,14 @@ local function tell_new(q, t, entries, first)
   return new, origin
 end
 
--- Stores new messages, but for those that the last five minutes have seen: see quest_send for `entries`. A delay is the
--- queue's. Returns sequence and MessageId of each, of the original for a repeated one.
-local function fifo_send(q, t, entries, first)
+-- Stores new messages, but for those that the last five minutes have seen: see quest_send for `entries` and `most`. A
+-- delay is the queue's. Returns sequence and MessageId of each, of the original for a repeated one, which needs no room.
+local function fifo_send(q, t, entries, first, most)
   local queue = q.key
   if first > #entries then return {} end
-  forget_expired(queue, t, FORGET)
   local new, origin = tell_new(q, t, entries, first)
+  if #new > 0 then check_room(q, #new, most) end
+  forget_expired(queue, t, FORGET)
   local last = #new > 0 and redis.call('HINCRBY', queue, 'sequence', #new) or 0
   local stored, records, memories, delayed, deliveries, group_ids, members = {}, {}, {}, {}, {}, {}, {}
   for n, i in ipairs(new) do
@@ -51,7 +47,7 @@ local function fifo_send(q, t, entries, first)
     end
     lower_alarm(q, t, t + (q.delay_ms > 0 and math.min(q.delay_ms, q.retention_ms) or q.retention_ms))
     remember(q, t, memories)
-    join_all(q, t, group_ids, members)
+    join(q, t, group_ids, members)
   end
   local reply = {}
   for i, from in ipairs(origin) do
@@ -76,8 +72,11 @@ local function prefix(q, t, group, max, work)
         count, first_ms = parts_of_delivery(delivery)
         if is_hidden(queue, sequence, t) or is_delayed(q, sequence, t) then return taken end
       end
-      if sent_ms_of(record) + q.retention_ms <= t then
-        remove(q, t, {sequence})
+      if not record then -- its head did not say the group that it was in
+        redis.call('LREM', list_of(q, group), 1, sequence)
+        work.done = work.done + 1
+      elseif sent_ms_of(record) + q.retention_ms <= t then
+        remove(q, t, {sequence}, {delivery})
         work.done = work.done + 10
       elseif is_exhausted(q, count) and dead_letter(q, t, sequence, record, delivery) then
         work.done = work.done + 40 + #record * WORK_LIMIT / BYTES_LIMIT
@@ -89,24 +88,46 @@ local function prefix(q, t, group, max, work)
   return taken
 end
 
--- Hands out up to `max` messages of the groups whose turn it is; each group waits behind the others then. Returns as
--- receive does.
-local function fifo_receive(q, t, max, visibility_ms)
-  local given, served, work = {}, {}, {done = 0}
-  while #given < max and work.done < WORK_LIMIT do
-    local group, turn = unpack(redis.call('ZRANGE', q.key .. ':groups', 0, 0, 'WITHSCORES'))
-    if not group or tonumber(turn) >= HIDDEN or served[group] then break end
-    served[group] = true
-    local taken = prefix(q, t, group, max - #given, work)
-    if #taken > 0 then hand_out(q, t, taken, visibility_ms, 0) end
-    if #taken > 0 and visibility_ms > 0 then -- the first of the group is among them
-      redis.call('ZADD', q.key .. ':groups', HIDDEN, group)
-    else
-      refresh(q, t, group, 'back')
-    end
-    for _, message in ipairs(taken) do given[#given + 1] = message end
+-- Hands out messages taken of groups, which get the turns behind all others: `hidden` are those of which some were taken,
+-- the first of the group among them; `passed` those of which none was.
+local function give_out(q, t, taken, hidden, passed, visibility_ms)
+  if #taken > 0 then hand_out(q, t, taken, visibility_ms, 0) end
+  if #hidden > 0 and visibility_ms > 0 then
+    local turns = {}
+    for i, group in ipairs(hidden) do turns[2 * i - 1], turns[2 * i] = HIDDEN, group end
+    redis.call('ZADD', q.key .. ':groups', unpack(turns))
+  else
+    for _, group in ipairs(hidden) do refresh(q, t, group, 'back') end
   end
-  return given, #given < max and work.done >= WORK_LIMIT
+  for _, group in ipairs(passed) do refresh(q, t, group, 'back') end
+end
+
+-- Hands out up to `max` messages of the groups whose turn it is, to one receive after the other, up to `each` to one, and
+-- no two of them have messages of one group; each group waits behind the others then. Returns as receive does. What
+-- several receives get is written together: four of them take two thirds of the instructions.
+local function fifo_receive(q, t, max, visibility_ms, each)
+  local given, shares, share, seen, work = {}, {}, 0, {}, {done = 0}
+  local wanted = math.ceil(max / each) -- groups to look at: one for each receive, and more when these have too little
+  repeat
+    local found = redis.call('ZRANGE', q.key .. ':groups', 0, wanted - 1, 'WITHSCORES')
+    local taken, hidden, passed = {}, {}, {}
+    for i = 1, #found, 2 do
+      local group = found[i]
+      if tonumber(found[i + 1]) >= HIDDEN or seen[group] or #given == max or work.done >= WORK_LIMIT then break end
+      seen[group] = true
+      local messages = prefix(q, t, group, math.min(each - share, max - #given), work)
+      for _, message in ipairs(messages) do
+        taken[#taken + 1], given[#given + 1] = message, message
+      end
+      if #messages > 0 then hidden[#hidden + 1] = group else passed[#passed + 1] = group end
+      share = share + #messages
+      if share == each then shares[#shares + 1], share = each, 0 end
+    end
+    give_out(q, t, taken, hidden, passed, visibility_ms)
+    wanted = max - #given
+  until #hidden + #passed == 0 or #given == max or work.done >= WORK_LIMIT
+  if share > 0 then shares[#shares + 1] = share end
+  return given, #given < max and work.done >= WORK_LIMIT, shares
 end
 
 local function digest_of(attempt) return redis.sha1hex(attempt) end

@@ -29,7 +29,7 @@ end
 --       how many noisy groups have visible messages; how many processes wait with long polls; how many messages have moved
 --       to the dead-letter queue since this one was made; 1 when it is paused
 -- Fails QueueDoesNotExist
-register('quest_figures', {'no-writes'}, function(keys)
+register('quest_figures', {'no-writes'}, {}, function(keys)
   local queue = keys[1]
   reach(queue) -- it reads several keys: in a half-moved slot some would look empty
   local q = open(queue)

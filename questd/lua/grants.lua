@@ -30,8 +30,9 @@ end
 -- quest_grants: what the user of this call lacks to use the library.
 -- KEYS  a key that is not there
 -- Reply the rules of an ACL that it has not
-register('quest_grants', {}, function(keys)
+register('quest_grants', {}, {}, function(keys)
   local key = keys[1]
+  if not string.match(key, '^quest:lease.*:grants$') then fail('ERR the key is to be that of a lease and :grants') end
   local lacking = {}
   for _, use in ipairs(uses(key)) do
     local reply = redis.pcall(unpack(use))

@@ -19,9 +19,11 @@ local function is_delayed(q, sequence, t)
   return sent_ms and tonumber(sent_ms) + q.delay_ms > t
 end
 
--- Gives a group, whose first message can be received, the turn behind all others.
-local function queue_up(q, group)
-  redis.call('ZADD', q.key .. ':groups', redis.call('HINCRBY', q.key, 'turn', 1), group)
+-- Gives groups, whose first messages can be received, the turns behind all others, in this order.
+local function queue_up(q, group_ids)
+  local turn, turns = redis.call('HINCRBY', q.key, 'turn', #group_ids) - #group_ids, {}
+  for i, group in ipairs(group_ids) do turns[2 * i - 1], turns[2 * i] = turn + i, group end
+  redis.call('ZADD', q.key .. ':groups', unpack(turns))
 end
 
 -- Looks at the first message of a group and gives the group its turn. `place` is 'back' when the group was served, so
@@ -43,7 +45,7 @@ local function refresh(q, t, group, place)
     redis.call('ZADD', groups, turn == HIDDEN and 0 or turn - 1, group)
     wake(q)
   elseif place == 'back' or turn == HIDDEN then
-    queue_up(q, group)
+    queue_up(q, {group})
     if place ~= 'back' then wake(q) end
   end
   if not q.target then return end
@@ -51,21 +53,25 @@ local function refresh(q, t, group, place)
   if delivery and is_exhausted(q, (parts_of_delivery(delivery))) then note_poison(q, t, {first}) end
 end
 
--- Adds messages at the back of a group.
-local function join(q, t, group, sequences)
-  local length = redis.call('RPUSH', list_of(q, group), unpack(sequences))
-  if length > #sequences then return end
-  if q.delay_ms > 0 then
-    refresh(q, t, group)
-  else -- new messages are not hidden
-    queue_up(q, group)
-    wake(q)
-  end
-end
-
 -- Refreshes each of `groups` (group -> true).
 local function refresh_all(q, t, groups)
   for group in pairs(groups) do refresh(q, t, group) end
+end
+
+-- Adds messages at the back of their groups: `group_ids` in order, `members` (group -> sequences).
+local function join(q, t, group_ids, members)
+  local first_ones = {}
+  for _, group in ipairs(group_ids) do
+    local length = redis.call('RPUSH', list_of(q, group), unpack(members[group]))
+    if length == #members[group] then first_ones[#first_ones + 1] = group end
+  end
+  if #first_ones == 0 then return end
+  if q.delay_ms > 0 then
+    for _, group in ipairs(first_ones) do refresh(q, t, group) end
+  else -- new messages are not hidden
+    queue_up(q, first_ones)
+    wake(q)
+  end
 end
 
 -- The groups of deliveries, as a set.
@@ -80,10 +86,10 @@ local function groups_of(deliveries)
   return groups
 end
 
--- Takes messages off the lists of their groups; returns these groups, to be refreshed.
-local function leave(q, sequences)
+-- Takes messages, with their deliveries, off the lists of their groups; returns these groups, to be refreshed.
+local function leave(q, sequences, deliveries)
   local groups = {}
-  for i, delivery in ipairs(redis.call('HMGET', q.key .. ':deliveries', unpack(sequences))) do
+  for i, delivery in ipairs(deliveries) do
     local record = not delivery and redis.call('HGET', q.key .. ':messages', sequences[i])
     local group = nil
     if delivery then

@@ -4,27 +4,60 @@
 local TWELVE_HOURS_MS = 43200000
 local PROMOTE_LIMIT = 100 -- what one receive does of the background task's work
 
+-- Fails unless messages can be stored: see quest_send for `entries`.
+local function check_messages(q, entries, first)
+  for i = first, #entries, ENTRY do
+    local delay_ms = entries[i + 1]
+    if #entries[i] ~= 16 then fail('ERR quest_send: a MessageId is 16 bytes') end
+    if delay_ms ~= '' and not MS.read(delay_ms) then fail('ERR quest_send: a delay must be ' .. MS.what) end
+    if q.fifo and (entries[i + 4] == '' or entries[i + 5] == '') then fail('ERR quest_send: no group, or no digest') end
+  end
+end
+
 -- quest_send: put messages into a queue.
 -- KEYS  the queue
 -- ARGV  version, then of each message: MessageId (16 bytes), delay in ms ('' for the queue's; a FIFO queue has no other),
---       head, body, MessageGroupId and digest of its deduplication id ('' in a standard queue)
+--       head, body, MessageGroupId and digest of its deduplication id ('' in a standard queue); then, if there is a
+--       limit, how many messages the queue may have
 -- Reply sequence of the last one; FIFO: sequence and MessageId of each, of the original for a repeated one; or 'facts'
--- Fails QueueDoesNotExist
-register('quest_send', {}, function(keys, args)
-  local queue, version = keys[1], args[1]
+-- Fails QueueDoesNotExist, QueueFull most: nothing was stored
+register('quest_send', {}, {TEXT, each = {TEXT, TEXT, TEXT, TEXT, TEXT, TEXT}, last = NUMBER}, function(keys, args)
+  local queue, version, most = keys[1], args[1], #args % ENTRY == 2 and table.remove(args)
   local q = open(queue)
   if q.version ~= version then return facts(queue) end
+  check_messages(q, args, 2)
   reach(queue)
-  if q.fifo then return fifo_send(q, now(), args, 2) end
-  return {standard_send(q, now(), args, 2)}
+  if q.fifo then return fifo_send(q, now(), args, 2, most) end
+  return {standard_send(q, now(), args, 2, most)}
 end)
 
--- Hands out up to `max` visible messages: a list of {sequence, record, receive count, first ms, received ms}, and whether
--- there may be more although it gave fewer.
-local function receive(q, t, max, visibility_ms)
+-- Hands out up to `max` visible messages to one receive after the other, up to `each` to one. Returns as receive does.
+local function receive_in_turn(q, t, max, visibility_ms, receives, each)
+  local hand = q.fifo and fifo_receive or standard_receive
+  local given, shares = {}, {}
+  while true do
+    local most = math.min(each, max - #given)
+    local some, more = hand(q, t, most, visibility_ms, most)
+    for _, message in ipairs(some) do given[#given + 1] = message end
+    shares[#shares + 1] = #some
+    if #some == 0 or #given == max or #shares == receives then return given, more, shares end
+  end
+end
+
+-- Hands out up to `max` visible messages to so many receives, in queues with groups up to `each` to one. Returns a list of
+-- {sequence, record, receive count, first ms, received ms}, whether there may be more although it gave fewer, and in queues
+-- with groups how many each receive got.
+local function receive(q, t, max, visibility_ms, receives, each)
   local stopped = q.alarm and q.alarm <= t and promote(q, t, math.max(max, PROMOTE_LIMIT))
-  local given, more = (q.fifo and fifo_receive or standard_receive)(q, t, max, visibility_ms)
-  return given, more or stopped and #given == 0
+  local given, more, shares
+  if q.fifo and visibility_ms > 0 then
+    given, more, shares = fifo_receive(q, t, max, visibility_ms, each)
+  elseif q.fifo or q.fair then
+    given, more, shares = receive_in_turn(q, t, max, visibility_ms, receives, each)
+  else
+    given, more = standard_receive(q, t, max, visibility_ms)
+  end
+  return given, more or stopped and #given == 0, shares
 end
 
 -- How many of `max` messages may be handed out when `limit` may be in flight.
@@ -33,43 +66,64 @@ local function room_for(q, t, max, limit)
   return math.min(max, limit - redis.call('ZCOUNT', q.inflight, string.format('(%d', t), '+inf'))
 end
 
+local MOST = 1000 -- messages that one call hands out
+local RECEIVE = {TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT}
+
+-- How many receives got something, of how many messages each got.
+local function count_served(shares)
+  local served = 0
+  for _, share in ipairs(shares) do served = served + (share > 0 and 1 or 0) end
+  return served
+end
+
 -- quest_receive: hand out visible messages.
 -- KEYS  the queue
 -- ARGV  version, how many at most, visibility timeout in ms ('' for the queue's), the server time after which nobody
 --       wants them any more ('' for none), how many may be in flight, ReceiveRequestAttemptId ('' for none), then for a
 --       long poll: process, ms that this receive waits when it gets nothing (0: it does not), ms that others of this
---       process wait; how many receives this is: that many messages are wanted at least
+--       process wait; how many receives this is: that many messages are wanted at least, and in a queue with groups
+--       each wants as many as the others
 -- Reply server time, 1 when there is more to look at (2: those that got nothing and do not wait are to be told that too
---       many are in flight), then handle, record, receive count, first ms of each; or 'facts'
+--       many are in flight), for several receives in a queue with groups how many each of them got, then handle, record,
+--       receive count, first ms of each; or 'facts'
 -- Fails QueueDoesNotExist, TooManyInFlight, AttemptNotRetryable ReceiveRequestAttemptId
-register('quest_receive', {'allow-oom'}, function(keys, args)
-  local queue, version, max, visibility_ms, not_after = keys[1], args[1], tonumber(args[2]), tonumber(args[3]), args[4]
+register('quest_receive', {'allow-oom'}, RECEIVE, function(keys, args)
+  local queue, version, max, visibility_ms, not_after = keys[1], args[1], tonumber(args[2]), tonumber(args[3]), tonumber(args[4])
   local limit, attempt = tonumber(args[5]), args[6]
   local process, wait_ms, others_ms, receives = args[7], tonumber(args[8]), tonumber(args[9]), tonumber(args[10])
+  if not (is_whole(max, 1, MOST) and is_whole(receives, 1, max) and limit and (not_after or args[4] == '')
+    and (visibility_ms and visibility_ms >= 0 and visibility_ms <= LATEST_MS or args[3] == '')
+    and wait_ms and wait_ms <= LATEST_MS and others_ms and others_ms <= LATEST_MS) then
+    fail('ERR quest_receive: the numbers make no sense')
+  end
   local q = open(queue)
   if q.version ~= version then return facts(queue) end
   local server_ms = server_time()
   local t = at(server_ms)
-  if not_after ~= '' and server_ms > tonumber(not_after) then return {server_ms, 1} end
+  if not_after and server_ms > not_after then return {server_ms, 1} end
   reach(queue)
 
   visibility_ms = visibility_ms or q.visibility_ms
   attempt = q.fifo and attempt ~= '' and not q.paused and attempt
-  local given, more, room = attempt and receive_again(q, t, attempt, visibility_ms) or {}, false, max
+  local given, more, room, shares = attempt and receive_again(q, t, attempt, visibility_ms) or {}, false, max, nil
   if #given == 0 and not q.paused then
     room = room_for(q, t, max, limit)
     if room > 0 then
-      given, more = receive(q, t, room, visibility_ms)
+      given, more, shares = receive(q, t, room, visibility_ms, receives, math.floor(max / receives))
       if attempt and #given > 0 then remember_attempt(q, t, attempt, given) end
     elseif wait_ms == 0 and not q.fifo then
       fail('TooManyInFlight')
     end
   end
-  local stays_ms = #given >= receives and others_ms or math.max(wait_ms, others_ms)
+  local served = shares and count_served(shares) or math.min(#given, receives)
+  local stays_ms = served == receives and others_ms or math.max(wait_ms, others_ms)
   if stays_ms > 0 and not more then wait(q, process, stays_ms) end
   if #given > 0 then hand_on(q) end -- after wait: the next one to wake may be of this process
-  local full = room < receives and #given == room and wait_ms == 0 and not q.fifo
+  local full = served < receives and #given == room and wait_ms == 0 and not q.fifo
   local reply = {server_ms, full and 2 or more and 1 or 0}
+  if receives > 1 and (q.fifo or q.fair) then
+    for i = 1, receives do reply[2 + i] = shares and shares[i] or 0 end
+  end
   for _, message in ipairs(given) do
     local sequence, record, count, first_ms, received_ms = unpack(message)
     local size = #reply
@@ -83,7 +137,7 @@ end)
 -- KEYS  the queue
 -- Reply 1
 -- Fails QueueDoesNotExist
-register('quest_pass', {'allow-oom'}, function(keys)
+register('quest_pass', {'allow-oom'}, {}, function(keys)
   local queue = keys[1]
   local q = open(queue)
   reach(queue)
@@ -106,22 +160,22 @@ end
 -- ARGV  version, handles
 -- Reply for each handle 'OK', also when its message was gone already, or the name of an error; or 'facts'
 -- Fails QueueDoesNotExist
-register('quest_delete', {'allow-oom'}, function(keys, args)
+register('quest_delete', {'allow-oom'}, {TEXT, each = {TEXT}}, function(keys, args)
   local queue, version, handles = keys[1], args[1], {unpack(args, 2)}
   local q = open(queue)
   if q.version ~= version then return facts(queue) end
   local t = (q.fifo or q.fair) and now()
   reach(queue)
 
-  local reply, gone = {}, {}
+  local reply, gone, deliveries = {}, {}, {}
   for i, entry in ipairs(spoken_of(q, handles)) do
     local deletes
     reply[i], deletes = deletion(q, t, entry)
-    if deletes then gone[#gone + 1] = entry.sequence end
+    if deletes then gone[#gone + 1], deliveries[#gone + 1] = entry.sequence, entry.delivery end
   end
   if #gone > 0 then
     local waits = q.waits
-    refresh_all(q, t, remove(q, t, gone))
+    refresh_all(q, t, remove(q, t, gone, deliveries))
     if waits then hand_on(q) end -- for one that waits because too many were in flight
   end
   return reply
@@ -138,7 +192,7 @@ local function change_visibility(q, t, entry, timeout_ms)
     hold(q, {t + timeout_ms, entry.sequence}, {q.fair and group or ''})
     lower_alarm(q, t, t + timeout_ms)
   elseif q.fair then
-    land(q, t, {entry.sequence})
+    land(q, t, {entry.sequence}, {entry.delivery})
   else
     redis.call('ZREM', q.inflight, entry.sequence)
   end
@@ -158,7 +212,7 @@ end
 -- ARGV  version, then handle and timeout in ms of each
 -- Reply for each handle 'OK' or the name of an error; or 'facts'
 -- Fails QueueDoesNotExist
-register('quest_change_visibility', {'allow-oom'}, function(keys, args)
+register('quest_change_visibility', {'allow-oom'}, {TEXT, each = {TEXT, MS}}, function(keys, args)
   local queue, version = keys[1], args[1]
   local q = open(queue)
   if q.version ~= version then return facts(queue) end
@@ -168,7 +222,7 @@ register('quest_change_visibility', {'allow-oom'}, function(keys, args)
   reach(queue)
 
   for i, entry in ipairs(spoken_of(q, handles)) do
-    reply[i] = change_visibility(q, t, entry, tonumber(args[2 * i + 1]))
+    reply[i] = change_visibility(q, t, entry, args[2 * i + 1])
   end
   return reply
 end)
@@ -178,7 +232,7 @@ end)
 -- ARGV  handles
 -- Reply how many were given back
 -- Fails QueueDoesNotExist
-register('quest_give_back', {'allow-oom'}, function(keys, handles)
+register('quest_give_back', {'allow-oom'}, {each = {TEXT}}, function(keys, handles)
   local queue = keys[1]
   local q = open(queue)
   local t = now()
@@ -188,7 +242,7 @@ register('quest_give_back', {'allow-oom'}, function(keys, handles)
   for _, entry in ipairs(spoken_of(q, handles)) do
     if entry.latest then
       local count, first_ms, received_ms, mark, group = parts_of_delivery(entry.delivery)
-      if q.fair then land(q, t, {entry.sequence}) end
+      if q.fair then land(q, t, {entry.sequence}, {entry.delivery}) end
       redis.call('ZREM', q.inflight, entry.sequence)
       if count == 1 then
         redis.call('HDEL', q.deliveries, entry.sequence)

@@ -76,8 +76,8 @@ end
 -- Reply sequence behind which to go on (0: that was all), how many messages were looked at, then sequence, record, receive
 --       count, first ms (0: never received), state, ms when that ends by itself (0: it does not) of each
 -- Fails QueueDoesNotExist
-register('quest_peek', {'no-writes'}, function(keys, args)
-  local queue, states, after, limit, text = keys[1], args[1], tonumber(args[2]), tonumber(args[3]), args[4]
+register('quest_peek', {'no-writes'}, {TEXT, NUMBER, whole(1, 100), TEXT}, function(keys, args)
+  local queue, states, after, limit, text = keys[1], unpack(args, 1, 4)
   reach(queue) -- it reads several keys: in a half-moved slot some would look empty
   local q = open(queue)
   local found, next_after, looked = look(q, now(), states, after, limit, text)
@@ -93,7 +93,7 @@ end)
 -- ARGV  sequence and MessageId (16 bytes) of each, at most 500: a queue made anew has other messages under the sequences
 -- Reply how many there were
 -- Fails QueueDoesNotExist
-register('quest_drop', {'allow-oom'}, function(keys, args)
+register('quest_drop', {'allow-oom'}, {each = {NUMBER, TEXT}}, function(keys, args)
   local queue = keys[1]
   local q = open(queue)
   local t = now()

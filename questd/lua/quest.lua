@@ -76,21 +76,6 @@ local function now() return at(server_time()) end
 -- Ends the call with an error: the first word names a class in errors.py, the rest are its values.
 local function fail(name, ...) error({failure = table.concat({name, ...}, ' ')}) end
 
--- Registers a function whose failures reach the client as their bare text, without a script's name and line.
-local function register(name, flags, callback)
-  redis.register_function({
-    function_name = name,
-    flags = flags,
-    callback = function(keys, args)
-      local ok, reply = pcall(callback, keys, args)
-      if ok then return reply end
-      if type(reply) == 'table' then return {err = reply.failure} end
-      if string.find(reply, '^user_function') then error(reply, 0) end -- a mistake of ours: with its line
-      return {err = reply} -- what redis.call said; Redis's pcall makes a string of it
-    end,
-  })
-end
-
 local function key_of(name) return 'quest:{' .. name .. '}' end
 
 local function name_of(queue) return string.match(queue, '{(.*)}') end
@@ -109,7 +94,7 @@ local function learn(queue, version)
     key = queue, messages = queue .. ':messages', deliveries = queue .. ':deliveries', visible = queue .. ':visible',
     inflight = queue .. ':inflight', version = version, incarnation = field[1], secret = field[2],
     delay_ms = field[3] * 1000, visibility_ms = field[4] * 1000, retention_ms = field[5] * 1000,
-    target = not field[8] and field[6], max_receive_count = tonumber(field[7]), fifo = field[9] == 'true',
+    target = not field[8] and field[7] and field[6], max_receive_count = tonumber(field[7]), fifo = field[9] == 'true',
     fair = field[10] == '1', epoch = field[1] .. '.' .. (field[11] or '0'), paused = field[12] == '1',
   }
   known[queue] = q
@@ -141,6 +126,11 @@ local function last_sequence(queue) return tonumber(redis.call('HGET', queue, 's
 
 -- What a process keeps of a queue, for a call that came with another version: nothing was done.
 local function facts(queue) return {'facts', redis.call('HGETALL', queue)} end
+
+-- Fails when a queue would have more than `most` messages with `count` new ones; false: it may have any number.
+local function check_room(q, count, most)
+  if most and redis.call('HLEN', q.messages) + count > most then fail('QueueFull', string.format('%d', most)) end
+end
 
 local clustered = nil
 
@@ -179,10 +169,23 @@ end
 
 local function sent_ms_of(record) return (struct.unpack('>I6', record)) end
 
--- What is stored of a message beside its body: a map under AWS's names.
+-- What functions use of a head, and its type.
+local HEAD = {
+  MessageGroupId = 'string', DeadLetterQueueSource = 'string', ReceiveCount = 'number', FirstReceive_ms = 'number',
+  SentTimestamp = 'number',
+}
+
+-- What is stored of a message beside its body: a map under AWS's names. A send takes its head as it comes: what is no
+-- such map is none.
 local function head_of(record)
   local length, start = struct.unpack('>I4', record, 23)
-  return length > 0 and cmsgpack.unpack(string.sub(record, start, start + length - 1)) or {}
+  if length == 0 then return {} end
+  local ok, head = pcall(cmsgpack.unpack, string.sub(record, start, start + length - 1))
+  if not ok or type(head) ~= 'table' then return {} end
+  for name, kind in pairs(HEAD) do
+    if head[name] ~= nil and type(head[name]) ~= kind then return {} end
+  end
+  return head
 end
 
 -- A MessageId as text.

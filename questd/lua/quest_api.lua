@@ -2,7 +2,7 @@
 -- name. A list is a queue, made by the first sendMessage, with a dead-letter queue `<list>-dlq` after five tries.
 
 local TRIES = 5
-local MOST = 100 -- messages that one getMessage gives: a few ms of Redis
+local MOST_GOT = 100 -- messages that one getMessage gives: a few ms of Redis
 local ROUNDS = 4 -- receives that one getMessage may take before it says that there is nothing
 
 -- The queue of a list and whether there is one; its name follows the rule for queue names (braces would change its slot).
@@ -13,11 +13,6 @@ local function queue_of(name)
   local queue = key_of(name)
   reach(queue) -- first: in a half-moved slot a queue may look as if it were not there
   return queue, redis.call('EXISTS', queue) == 1
-end
-
--- Fails unless a function got one list, and from `least` to `most` arguments.
-local function check_usage(usage, keys, args, least, most)
-  if #keys ~= 1 or #args < least or #args > most then fail('ERR usage: FCALL ' .. usage) end
 end
 
 -- `text` as ms; it is a number of seconds from 0 to `most`, fractions allowed.
@@ -50,13 +45,14 @@ local function create_list(name, t)
   if unmade == 1 or not registered then redis.pcall('PUBLISH', 'quest:alarm', 'new ' .. key_of(name)) end
 end
 
+local SEND = {TEXT, optional = 1, says = 'ERR usage: FCALL sendMessage 1 <list> <value> [seconds before it is visible]'}
+
 -- sendMessage: put a value into a list, which is made when there is none.
 -- KEYS  name of the list
 -- ARGV  value, seconds before it is visible (default: the queue's DelaySeconds, 0)
 -- Reply its uuid
-register('sendMessage', {}, function(keys, args)
+register('sendMessage', {}, SEND, function(keys, args)
   local name, value, seconds = keys[1], args[1], args[2]
-  check_usage('sendMessage 1 <list> <value> [seconds before it is visible]', keys, args, 1, 2)
   if value == '' or #value > 1048576 then fail('ERR a value is 1 to 1048576 bytes') end
   local delay_ms = seconds and ms_of(seconds, 900, 'the delay') or ''
   local queue, found = queue_of(name)
@@ -69,16 +65,17 @@ register('sendMessage', {}, function(keys, args)
   return uuid_of(id)
 end)
 
+local GET = {TEXT, optional = 1, says = 'ERR usage: FCALL getMessage 1 <list> <count> [seconds to process them]'}
+
 -- getMessage: receive from a list.
 -- KEYS  name of the list
 -- ARGV  how many at most (1 to 100), seconds to process them (default: the queue's VisibilityTimeout, 30)
 -- Reply the items, each a flat list: uuid, value, tries (deliveries before this one), in_flight, list, handle;
 --       an empty list when there is nothing, or no such list, or it is paused
-register('getMessage', {'allow-oom'}, function(keys, args)
+register('getMessage', {'allow-oom'}, GET, function(keys, args)
   local name, count, seconds = keys[1], tonumber(args[1]), args[2]
-  check_usage('getMessage 1 <list> <count> [seconds to process them]', keys, args, 1, 2)
-  if not count or count ~= math.floor(count) or count < 1 or count > MOST then
-    fail(string.format('ERR the count must be a whole number from 1 to %d', MOST))
+  if not count or count ~= math.floor(count) or count < 1 or count > MOST_GOT then
+    fail(string.format('ERR the count must be a whole number from 1 to %d', MOST_GOT))
   end
   local visibility_ms = seconds and ms_of(seconds, 43200, 'the timeout')
   local queue, found = queue_of(name)
@@ -92,7 +89,7 @@ register('getMessage', {'allow-oom'}, function(keys, args)
   local given, more
   repeat
     rounds = rounds + 1
-    given, more = receive(q, t, count, visibility_ms)
+    given, more = receive(q, t, count, visibility_ms, 1, count)
   until #given > 0 or not more or rounds == ROUNDS
   for i, message in ipairs(given) do
     local sequence, record, tries = unpack(message)
@@ -105,13 +102,14 @@ register('getMessage', {'allow-oom'}, function(keys, args)
   return items
 end)
 
+local DELETE = {TEXT, says = 'ERR usage: FCALL deleteMessage 1 <list> <handle>'}
+
 -- deleteMessage: forget a message while its delivery is running.
 -- KEYS  name of the list
 -- ARGV  handle
 -- Reply OK
-register('deleteMessage', {'allow-oom'}, function(keys, args)
+register('deleteMessage', {'allow-oom'}, DELETE, function(keys, args)
   local name, handle = keys[1], args[1]
-  check_usage('deleteMessage 1 <list> <handle>', keys, args, 1, 1)
   local queue, found = queue_of(name)
   if not found then fail('Message not in flight') end
   local q = open(queue)
@@ -119,6 +117,6 @@ register('deleteMessage', {'allow-oom'}, function(keys, args)
   local entry = spoken_of(q, {handle})[1]
   if not entry.latest or not is_hidden(queue, entry.sequence, t) then fail('Message not in flight') end
 
-  remove(q, t, {entry.sequence})
+  remove(q, t, {entry.sequence}, {entry.delivery})
   return redis.status_reply('OK')
 end)

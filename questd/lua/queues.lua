@@ -16,6 +16,28 @@ local FIFO_DEFAULTS = {
 -- Fields that are parts of an attribute, and which: for the error that names an attribute.
 local ATTRIBUTE = {deadLetterTarget = 'RedrivePolicy', maxReceiveCount = 'RedrivePolicy'}
 
+-- What fields may be: those that a queue keeps for itself are nobody's to set, and any other is a text.
+local SECONDS = {what = 'a number of seconds', read = function(text)
+  local number = tonumber(text)
+  return number and number >= 0 and number <= LATEST_MS / 10000 and number
+end}
+local FIELDS = {
+  DelaySeconds = SECONDS, VisibilityTimeout = SECONDS, MessageRetentionPeriod = SECONDS,
+  ReceiveMessageWaitTimeSeconds = SECONDS, KmsDataKeyReusePeriodSeconds = SECONDS, MaximumMessageSize = NUMBER,
+  maxReceiveCount = either('', whole(1, 1000)), deadLetterTarget = either('', NAME), FifoQueue = either('', like('^true$', "'true'")),
+}
+local OWN = ' version alarm waits sequence layout created modified incarnation secret oldest transfer purged_ms purges '
+  .. 'redrive_stopped scope turn fair busy_since target_unmade paused dead_lettered '
+
+-- Fails unless `fields`, from `first` on names and values, are what a queue may be given.
+local function check_fields(fields, first)
+  for i = first, #fields, 2 do
+    local name, kind = fields[i], FIELDS[fields[i]]
+    if string.find(OWN, ' ' .. name .. ' ', 1, true) then fail('ERR ' .. name .. " is the queue's own") end
+    if kind and not kind.read(fields[i + 1]) then fail(string.format('ERR %s must be %s', name, kind.what)) end
+  end
+end
+
 -- The registry is in a slot of its own: in a Cluster these fail and questd keeps it with calls of its own.
 local function enrol(queue) return type(redis.pcall('ZADD', 'quest:queues', 0, name_of(queue))) == 'number' end
 local function strike(queue) redis.pcall('ZREM', 'quest:queues', name_of(queue)) end
@@ -54,7 +76,7 @@ end
 -- ARGV  name and value of each field
 -- Reply 1
 -- Fails QueueDoesNotExist, QueueNameExists attribute
-register('quest_compare', {'no-writes'}, function(keys, args)
+register('quest_compare', {'no-writes'}, {each = {TEXT, TEXT}}, function(keys, args)
   local queue, fields = keys[1], args
   open(queue)
   compare(queue, fields)
@@ -67,9 +89,11 @@ end)
 --       MessageRetentionPeriod of a new queue that has none among its fields, then name and value of each field
 -- Reply 1 when it was made, 0 when it was there
 -- Fails QueueNameExists attribute, QueueDeletedRecently
-register('quest_create', {}, function(keys, args)
-  local queue, secret, wait_ms, size, retention = keys[1], args[1], tonumber(args[2]), args[3], args[4]
+register('quest_create', {}, {TEXT, MS, NUMBER, SECONDS, each = {TEXT, TEXT}}, function(keys, args)
+  local queue, secret, wait_ms, size, retention = keys[1], unpack(args, 1, 4)
   local fields = {unpack(args, 5)}
+  if not NAME.read(name_of(queue) or '') or key_of(name_of(queue)) ~= queue then fail('ERR the key is to be quest:{name}') end
+  check_fields(fields, 1)
   local t = now()
   if redis.call('EXISTS', queue) == 1 then
     open(queue)
@@ -88,7 +112,7 @@ end)
 -- KEYS  the list's queue
 -- Reply 1
 -- Fails QueueDoesNotExist
-register('quest_target_made', {'allow-oom'}, function(keys)
+register('quest_target_made', {'allow-oom'}, {}, function(keys)
   local queue = keys[1]
   open(queue)
   reach(queue)
@@ -100,7 +124,7 @@ end)
 -- KEYS  the queue
 -- Reply visible, in flight, delayed, {field, value, …}
 -- Fails QueueDoesNotExist
-register('quest_attributes', {'no-writes'}, function(keys)
+register('quest_attributes', {'no-writes'}, {}, function(keys)
   local queue = keys[1]
   reach(queue) -- it reads several keys: in a half-moved slot some would look empty
   local fields = redis.call('HGETALL', queue)
@@ -113,7 +137,7 @@ end)
 -- KEYS  the queue
 -- Reply 'facts', {field, value, …}
 -- Fails QueueDoesNotExist
-register('quest_facts', {'no-writes'}, function(keys)
+register('quest_facts', {'no-writes'}, {}, function(keys)
   local queue = keys[1]
   open(queue)
   return facts(queue)
@@ -124,10 +148,14 @@ end)
 -- ARGV  version, name and value of each field
 -- Reply 1; or 'facts'
 -- Fails QueueDoesNotExist
-register('quest_set_attributes', {}, function(keys, args)
+register('quest_set_attributes', {}, {TEXT, each = {TEXT, TEXT}}, function(keys, args)
   local queue, version = keys[1], args[1]
   local q = open(queue)
   if q.version ~= version then return facts(queue) end
+  check_fields(args, 2)
+  for i = 2, #args, 2 do
+    if args[i] == 'FifoQueue' and args[i + 1] ~= (q.fifo and 'true' or '') then fail('ERR FifoQueue does not change') end
+  end
   local t = now()
   reach(queue)
 
@@ -152,8 +180,8 @@ end)
 -- ARGV  1 to pause it, 0 to go on
 -- Reply 1 when that changed something
 -- Fails QueueDoesNotExist
-register('quest_pause', {'allow-oom'}, function(keys, args)
-  local queue, paused = keys[1], args[1] == '1'
+register('quest_pause', {'allow-oom'}, {whole(0, 1)}, function(keys, args)
+  local queue, paused = keys[1], args[1] == 1
   local q = open(queue)
   reach(queue)
 
@@ -183,8 +211,8 @@ end
 -- ARGV  ms to wait between two purges
 -- Reply 1
 -- Fails QueueDoesNotExist, PurgeQueueInProgress and its bare name
-register('quest_purge', {'allow-oom'}, function(keys, args)
-  local queue, wait_ms = keys[1], tonumber(args[1])
+register('quest_purge', {'allow-oom'}, {MS}, function(keys, args)
+  local queue, wait_ms = keys[1], args[1]
   local q = open(queue)
   local t = now()
   local purged_ms = redis.call('HGET', queue, 'purged_ms')
@@ -202,7 +230,7 @@ end)
 -- KEYS  the queue
 -- Reply 1
 -- Fails QueueDoesNotExist
-register('quest_delete_queue', {'allow-oom'}, function(keys)
+register('quest_delete_queue', {'allow-oom'}, {}, function(keys)
   local queue = keys[1]
   local q = open(queue)
   local t = now()

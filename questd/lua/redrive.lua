@@ -9,7 +9,7 @@ local BACK_LIMIT = 100 -- messages that one call takes back
 local CHANGING = {'ReceiveCount', 'FirstReceive_ms', 'DeadLetterQueueSource', 'SentTimestamp'} -- of a head that leaves
 
 -- Puts a message that comes from elsewhere at the back of a queue, or of its group. In a FIFO queue its retention period
--- begins anew (contract 7.5), and no deduplication may swallow it.
+-- begins anew (contract 7.5), no deduplication may swallow it, and one without a group is a group of its own.
 local function arrive(q, t, record)
   local queue = q.key
   local sequence = redis.call('HINCRBY', queue, 'sequence', 1)
@@ -18,9 +18,10 @@ local function arrive(q, t, record)
   if q.fifo then
     head.SentTimestamp = head.SentTimestamp or sent_ms
     head.MessageDeduplicationId = uuid_of(id)
+    head.MessageGroupId = head.MessageGroupId or uuid_of(id)
     sent_ms = t
     redis.call('HSET', queue .. ':messages', sequence, record_of(t, id, cmsgpack.pack(head), body))
-    join(q, t, head.MessageGroupId, {sequence})
+    join(q, t, {head.MessageGroupId}, {[head.MessageGroupId] = {sequence}})
   else
     redis.call('HSET', queue .. ':messages', sequence, record)
     enlist(q, {sequence}, {head.MessageGroupId or ''})
@@ -100,7 +101,7 @@ local function dead_letter(q, t, sequence, record, delivery)
   if target == 'gone' then return false end
   local left, undo = leaving(q.key, record, delivery), undo_of(sequence, record, delivery)
 
-  local groups = remove(q, t, {sequence})
+  local groups = remove(q, t, {sequence}, {delivery})
   pass_on(q, t, q.target, target, left, undo)
   redis.call('HINCRBY', q.key, 'dead_lettered', 1)
   return groups
@@ -140,7 +141,7 @@ end
 -- ARGV  name of the source
 -- Reply 1
 -- Fails QueueDoesNotExist
-register('quest_add_source', {}, function(keys, args)
+register('quest_add_source', {}, {NAME}, function(keys, args)
   local queue, source = keys[1], args[1]
   open(queue)
   reach(queue)
@@ -152,8 +153,8 @@ end)
 -- KEYS  the source
 -- ARGV  how many at most, number after which to begin
 -- Reply number, incarnation of the source, name of the target, record of each
-register('quest_outbox', {'no-writes'}, function(keys, args)
-  local queue, limit, after = keys[1], tonumber(args[1]), tonumber(args[2])
+register('quest_outbox', {'no-writes'}, {whole(1, 1000), NUMBER}, function(keys, args)
+  local queue, limit, after = keys[1], args[1], args[2]
   local reply, bytes = {}, 0
   each_leaving(queue, function(item)
     if tonumber(string.match(item, '^%d+')) <= after then return false end
@@ -170,7 +171,7 @@ end)
 -- ARGV  incarnation of the source, then number and record of each, in order
 -- Reply number of the last one taken, now or before
 -- Fails QueueDoesNotExist
-register('quest_arrive', {}, function(keys, args)
+register('quest_arrive', {}, {TEXT, each = {NUMBER, RECORD}}, function(keys, args)
   local queue, incarnation = keys[1], args[1]
   local q = open(queue)
   local t = now()
@@ -178,7 +179,7 @@ register('quest_arrive', {}, function(keys, args)
   reach(queue)
 
   for i = 2, #args, 2 do
-    local number = tonumber(args[i])
+    local number = args[i]
     if number > last then
       arrive(q, t, args[i + 1])
       last = number
@@ -192,8 +193,8 @@ end)
 -- KEYS  the source
 -- ARGV  number of the last one that arrived
 -- Reply how many were forgotten
-register('quest_ack', {'allow-oom'}, function(keys, args)
-  local queue, last = keys[1], tonumber(args[1])
+register('quest_ack', {'allow-oom'}, {NUMBER}, function(keys, args)
+  local queue, last = keys[1], args[1]
   local arrived = 0
   each_leaving(queue, function(item)
     if tonumber(string.match(item, '^%d+')) > last then return true end

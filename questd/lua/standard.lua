@@ -32,11 +32,12 @@ local function drop_dead_heads(q, limit)
   end
 end
 
--- Stores new messages: see quest_send for `entries`. Returns the sequence of the last one.
-local function standard_send(q, t, entries, first)
+-- Stores new messages: see quest_send for `entries` and `most`. Returns the sequence of the last one.
+local function standard_send(q, t, entries, first, most)
   local queue = q.key
   local count = (#entries - first + 1) / ENTRY
   if count == 0 then return last_sequence(queue) end
+  check_room(q, count, most)
   local last = redis.call('HINCRBY', queue, 'sequence', count)
   local records, delayed, waiting, due = {}, {}, {}, t + q.retention_ms
   local visible, group_ids = {}, {}

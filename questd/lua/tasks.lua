@@ -15,8 +15,8 @@ local function keep_task(queue, task) redis.call('LSET', queue .. ':tasks', 0, c
 -- ARGV  id of the task, name of the destination ('' for the source of each message), messages a second (0: no limit)
 -- Reply 1
 -- Fails QueueDoesNotExist, TaskIsRunning
-register('quest_start_move', {}, function(keys, args)
-  local queue, id, destination, rate = keys[1], args[1], args[2], tonumber(args[3])
+register('quest_start_move', {}, {NAME, either('', NAME), NUMBER}, function(keys, args)
+  local queue, id, destination, rate = keys[1], args[1], args[2], args[3]
   local q = open(queue)
   local t = now()
   local latest = newest_task(queue)
@@ -37,7 +37,7 @@ end)
 -- KEYS  the source
 -- Reply the map of each, packed
 -- Fails QueueDoesNotExist
-register('quest_tasks', {'no-writes'}, function(keys)
+register('quest_tasks', {'no-writes'}, {}, function(keys)
   local queue = keys[1]
   open(queue)
   return redis.call('LRANGE', queue .. ':tasks', 0, -1)
@@ -48,7 +48,7 @@ end)
 -- ARGV  id of the task
 -- Reply how many messages it moved
 -- Fails QueueDoesNotExist, TaskDoesNotExist
-register('quest_cancel_move', {'allow-oom'}, function(keys, args)
+register('quest_cancel_move', {'allow-oom'}, {TEXT}, function(keys, args)
   local queue, id = keys[1], args[1]
   open(queue)
   reach(queue)
@@ -169,7 +169,7 @@ end
 -- ARGV  name of the target
 -- Reply how many came back; there may be more when it is not 0
 -- Fails QueueDoesNotExist
-register('quest_take_back', {'allow-oom'}, function(keys, args)
+register('quest_take_back', {'allow-oom'}, {TEXT}, function(keys, args)
   local queue, target = keys[1], args[1]
   local q = open(queue)
   local t = now()

@@ -24,11 +24,12 @@ local function hand_on(q)
   if q.waits and has_visible(q) then wake(q) end
 end
 
--- Takes messages out of everything that holds them; what they leave in lists of visible ones is dead from now on. Returns
--- the groups of a FIFO queue to be refreshed.
-local function remove(q, t, sequences)
+-- Takes messages out of everything that holds them; what they leave in lists of visible ones is dead from now on. Who
+-- knows their deliveries gives them. Returns the groups of a FIFO queue to be refreshed.
+local function remove(q, t, sequences, deliveries)
   local queue, groups = q.key, {}
-  if q.fifo then groups = leave(q, sequences) elseif q.fair then land(q, t, sequences) end
+  if q.fifo or q.fair then deliveries = deliveries or redis.call('HMGET', q.deliveries, unpack(sequences)) end
+  if q.fifo then groups = leave(q, sequences, deliveries) elseif q.fair then land(q, t, sequences, deliveries) end
   redis.call('HDEL', q.messages, unpack(sequences))
   redis.call('HDEL', q.deliveries, unpack(sequences))
   redis.call('ZREM', q.inflight, unpack(sequences))

@@ -112,6 +112,7 @@ def run(scenario: Scenario, server: Server, seconds: int, warm_up: int = 0) -> F
         _delete(server, warm)
     url = new_queue(server, fifo=bool(scenario.groups))
     depth = fill(server, url, scenario.depth)
+    server.calm_down()
     figures = wrk(scenario, server, url, seconds)
     figures.depth = depth
     _delete(server, url)

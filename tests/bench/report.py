@@ -161,6 +161,7 @@ def conditions(results: Results) -> str:
     return (
         f"{results.machine}: {programs}. The load (wrk, 32 connections, bodies of 100 bytes) runs on the same machine. questd "
         f"keeps its messages in its own server, with an append-only file flushed every second; the others keep them in memory. "
+        "Once a queue is filled, the load waits until that file is not being rewritten. "
         f"Medians of rounds ({results.done()}) of {results.seconds} s, one server after the other; in brackets, how many times "
         f"as many requests questd answers. aiohttp: a bare handler without a queue.{spoken}"
     )
@@ -189,11 +190,15 @@ def section(results: Results) -> str:
 
 def into_readme(results: Results, root: Path = ROOT) -> None:
     """Write the figures into the README, and the picture beside it."""
-    readme = root / "README.md"
-    before, found, rest = readme.read_text().partition(BEGIN)
-    _, ended, after = rest.partition(END)
-    if not (found and ended):
-        raise ValueError(f"{readme} has no place for the figures: {BEGIN} … {END}")
-    readme.write_text(before + section(results) + after)
+    put(root / "README.md", BEGIN, END, section(results))
     (root / PICTURE).parent.mkdir(exist_ok=True)
     (root / PICTURE).write_text(picture(results))
+
+
+def put(readme: Path, begin: str, end: str, section: str) -> None:
+    """Write a section into a README, in the place of what is between two markers, and of these."""
+    before, found, rest = readme.read_text().partition(begin)
+    _, ended, after = rest.partition(end)
+    if not (found and ended):
+        raise ValueError(f"{readme} has no place for the figures: {begin} … {end}")
+    readme.write_text(before + section + after)

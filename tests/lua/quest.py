@@ -193,6 +193,16 @@ class Quest:
             reply = self.poll(most, visibility_ms, queue=queue, attempt=attempt)
         return [Message(reply[i].decode(), *reply[i + 1 : i + 4]) for i in range(2, len(reply), 4)]
 
+    def receive_together(
+        self, receives: int, most: int, visibility_ms: int | str = VT, *, queue: str = "orders", limit: int = 120_000
+    ) -> tuple[int, list[list[str]]]:
+        """Do several receives by one call in a queue with groups; `more`, and the bodies that each got."""
+        arguments = (receives * most, visibility_ms, "", limit, "", "", 0, 0, receives)
+        _, more, *parts = self.ask("quest_receive", queue, *arguments)
+        shares, messages = parts[:receives], parts[receives:]
+        bodies = iter(Message(messages[i].decode(), *messages[i + 1 : i + 4]).body for i in range(0, len(messages), 4))
+        return more, [[next(bodies) for _ in range(share)] for share in shares]
+
     def bodies(self, most: int = 10, visibility_ms: int | str = VT, *, queue: str = "orders") -> list[str]:
         """Receive; the bodies."""
         return [message.body for message in self.receive(most, visibility_ms, queue=queue)]

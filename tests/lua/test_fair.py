@@ -42,6 +42,22 @@ def test_noisy_in_flight(quest: Quest) -> None:
     assert quest.bodies(3, LONG_MS) == ["q1", "q2", "n30"]
 
 
+def test_several_receives_at_once(quest: Quest) -> None:
+    """Of receives done by one call each passes over the tenants that those before it have made noisy."""
+    quest.create()
+    _send(quest, "noisy", *(f"n{i}" for i in range(40)))
+    _send(quest, "quiet", "q1")
+    first, second = [f"n{i}" for i in range(30)], ["q1", *(f"n{i}" for i in range(30, 40))]
+    assert quest.receive_together(3, 30) == (0, [first, second, []])
+
+
+def test_several_receives_when_few_may_be_in_flight(quest: Quest) -> None:
+    """Those that get nothing because too many are in flight are to be told."""
+    quest.create()
+    _send(quest, "a", "1", "2", "3")
+    assert quest.receive_together(3, 1, limit=2) == (2, [["1"], ["2"], []])
+
+
 @pytest.mark.parametrize(("held", "first"), [(30, "last"), (31, "later")])
 def test_a_tenth_in_flight(quest: Quest, held: int, first: str) -> None:
     """A tenant is noisy by messages in flight from a little more than a tenth of all on."""

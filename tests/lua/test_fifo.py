@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.lua.quest import FIFO, VT, Quest
+from tests.lua.quest import FIFO, VT, Quest, failing
 
 KEY = "quest:{orders.fifo}"
 
@@ -85,6 +85,39 @@ def test_delayed(fifo: Quest) -> None:
     assert fifo.counts(FIFO) == (1, 1, 0)
     fifo.advance(VT)
     assert fifo.bodies_fifo() == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("most", "expected"),
+    [
+        (1, [["a1"], ["b1"], ["c1"], []]),
+        (2, [["a1", "a2"], ["b1", "b2"], ["c1", "c2"], []]),
+        (5, [["a1", "a2", "a3", "b1", "b2"], ["c1", "c2", "c3"], [], []]),
+    ],
+)
+def test_several_receives_at_once(fifo: Quest, most: int, expected: list[list[str]]) -> None:
+    """Receives done by one call get what they would get one after the other: no two share a group."""
+    fifo.create("other.fifo", FifoQueue="true")
+    for queue in (FIFO, "other.fifo"):
+        for group in "abc":
+            fifo.send_fifo(group, *(f"{group}{i}" for i in (1, 2, 3)), queue=queue)
+    assert fifo.receive_together(4, most, queue=FIFO) == (0, expected)
+    assert [fifo.bodies(most, queue="other.fifo") for _ in expected] == expected
+
+
+def test_several_receives_at_once_with_timeout_0(fifo: Quest) -> None:
+    """With timeout 0 a message is visible to the next receive of the same call already, as it is to the next call."""
+    fifo.send_fifo("a", "a1")
+    fifo.send_fifo("b", "b1")
+    assert fifo.receive_together(3, 1, 0, queue=FIFO) == (0, [["a1"], ["b1"], ["a1"]])
+
+
+def test_several_receives_when_few_may_be_in_flight(fifo: Quest) -> None:
+    """Those that find too many in flight get nothing, and are not told: it is a FIFO queue."""
+    for group in "abc":
+        fifo.send_fifo(group, f"{group}1")
+    assert fifo.receive_together(3, 1, queue=FIFO, limit=2) == (0, [["a1"], ["b1"], []])
+    assert fifo.receive_together(3, 1, queue=FIFO, limit=2) == (0, [[], [], []])
 
 
 def test_expired_handle(fifo: Quest) -> None:
@@ -179,3 +212,14 @@ def test_full(fifo: Quest) -> None:
 
 def _epoch(quest: Quest) -> str:
     return f"{quest.field(FIFO, 'incarnation')}.{quest.field(FIFO, 'purges') or 0}"
+
+
+def test_most_messages(fifo: Quest) -> None:
+    """In a full queue a repeated message is still told what it was, and a new one is refused."""
+    entries = [(name * 16, "", b"\x80", name, "g", name * 20) for name in (b"1", b"2", b"3")]
+    one, two, three = entries
+    assert fifo.ask("quest_send", FIFO, *one, *two, 2) == [1, b"1" * 16, 2, b"2" * 16]
+    with failing("QueueFull 2"):
+        fifo.ask("quest_send", FIFO, *three, 2)
+    assert fifo.ask("quest_send", FIFO, *two, 2) == [2, b"2" * 16]
+    assert fifo.ask("quest_send", FIFO, *one, *three, 3) == [1, b"1" * 16, 3, b"3" * 16]

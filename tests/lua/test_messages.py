@@ -187,3 +187,21 @@ def test_receives_together_in_a_queue_that_becomes_full(
     quest.send("a", "b")
     reply = quest.ask("quest_receive", "orders", 2, VT, "", limit, "", "p1", wait_ms, 0, 2)
     assert ((len(reply) - 2) // 4, reply[1]) == (given, more)
+
+
+def test_most_messages(quest: Quest) -> None:
+    """A send that would leave more messages than the most it was told stores nothing; without, any number is right."""
+    quest.create()
+    entry = (b"." * 16, "", "", "x", "", "")
+    quest.ask("quest_send", "orders", *entry, *entry, 2)
+    for more in (1, 2):
+        with failing("QueueFull 2"):
+            quest.ask("quest_send", "orders", *entry * more, 2)
+    quest.receive(1)
+    with failing("QueueFull 2"):
+        quest.ask("quest_send", "orders", *entry, 2)
+    assert sum(quest.counts()) == 2
+    quest.ask("quest_send", "orders", *entry, 3)
+    quest.ask("quest_send", "orders", *entry)
+    assert sum(quest.counts()) == 4
+    assert quest.ask("quest_send", "orders", 1) == [4]

@@ -133,9 +133,9 @@ def test_error_of_redis_is_kept(quest: Quest) -> None:
 
 def test_mistake_of_ours_shows_its_line(quest: Quest) -> None:
     """A mistake in the library itself names the line it is in."""
-    quest.create()
+    quest.redis.rpush("quest:{orders}:outbox", "no item")
     with pytest.raises(redis.ResponseError, match=r"user_function:\d+"):
-        quest.ask("quest_receive", "orders", "not a number", 20, "", 9, "", "", 0, 0, 1)
+        quest.read("quest_outbox", "orders", 1, 0)
 
 
 def test_record_is_binary_safe(quest: Quest) -> None:

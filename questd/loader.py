@@ -1,0 +1,46 @@
+"""The process that puts the library into Redis before the workers start, and what a user is told when it cannot.
+
+It owns the words; what can go wrong is known to those who raise it.
+"""
+
+import asyncio
+import logging
+import os
+
+from redis.exceptions import RedisError
+
+from questd import grants, library, promises
+from questd.durability import CannotPromise
+from questd.pipeline import RedisUnavailable
+from questd.settings import Settings, hidden
+
+UNFIT = (library.LibraryRefused, grants.GrantsMissing, CannotPromise)
+"""Why a Redis that is there cannot be used; their texts say what to do."""
+
+REFUSALS = (*UNFIT, RedisUnavailable, RedisError)
+"""What a Redis raises that cannot be used, or is not there."""
+
+log = logging.getLogger(__name__)
+
+
+def run(settings: Settings, report: int, *, private: bool) -> None:
+    """Load the library; end with status 1, and say on `report` why, when that cannot be.
+
+    Of a Redis that is not questd's own, `private`, doubts are told.
+    """
+    url = str(settings.redis_url)
+    try:
+        doubts = [] if private else asyncio.run(promises.doubts(url, promises.durability(settings)))
+        asyncio.run(grants.load(url, test_mode=settings.test_mode))
+    except REFUSALS as error:
+        os.write(report, explained(error, url).encode())
+        os._exit(1)
+    for doubt in doubts:
+        log.warning("%s", doubt)
+
+
+def explained(error: Exception, url: str) -> str:
+    """Return what to tell a user whose Redis at `url` raised one of REFUSALS."""
+    if isinstance(error, UNFIT):
+        return hidden(f"{url}: {error}")
+    return hidden(f"no Redis at {url}: {str(error).removeprefix('Redis cannot be reached: ')}")
