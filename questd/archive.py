@@ -43,7 +43,11 @@ async def export(client: Client, screen: Screen, options: argparse.Namespace) ->
     finally:
         if file is not sys.stdout.buffer:
             file.close()
-    screen.say(f"exported {number:,} messages of {options.queue}")
+    sentence = f"exported {number:,} messages of {options.queue}"
+    if options.file == lines.STANDARD:
+        screen.say(sentence)
+    else:
+        screen.done({"Queue": options.queue, "Exported": number}, sentence)
 
 
 def _created(name: str) -> BinaryIO:

@@ -21,7 +21,7 @@ MORE = f"""\
 A queue is a name or a URL. The server is that of --endpoint, else of the queue's URL, else of {ENDPOINT}, else
 {LOCAL}. Requests are signed when AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are set, for AWS_REGION.
 On a terminal you see tables, in a pipe one JSON object a line. NO_COLOR=1 takes the colours away.
-Exit status: 0 done, 1 not done (the reason is on standard error), 2 wrong usage.
+Exit status: 0 done, 1 not done (the reason is on standard error), 2 wrong usage, 130 ended by Ctrl-C.
 """
 
 Asking = Callable[[Client, Screen, argparse.Namespace], Coroutine[Any, Any, None]]

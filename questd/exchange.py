@@ -124,7 +124,7 @@ async def receive(client: Client, screen: Screen, options: argparse.Namespace) -
         if options.delete:
             await delete(client, url, found)
         rest, wait = rest - len(found), 0
-    if rest == options.number and not screen.as_json:
+    if rest == options.number:
         screen.say(f"no message to receive in {options.queue}: `questd peek` shows those in flight and delayed too")
 
 
@@ -174,8 +174,7 @@ async def tail(client: Client, screen: Screen, options: argparse.Namespace) -> N
     """Show messages as they arrive, for ever, and leave them as they are."""
     url = await client.url_of(options.queue)
     seen = await _latest(client, url)
-    if not screen.as_json:
-        screen.say(f"waiting for messages in {options.queue}, Ctrl-C ends it")
+    screen.say(f"waiting for messages in {options.queue}, Ctrl-C ends it")
     while True:
         latest = await _latest(client, url)
         if latest < seen:  # the queue was made anew

@@ -101,8 +101,9 @@ class Screen:
             sys.stdout.write(plain(sentence) + "\n")
 
     def say(self, sentence: str) -> None:
-        """Tell something to people that is no result."""
-        sys.stderr.write(f"questd: {plain(sentence)}\n")
+        """Tell people something that is no result; programs are told nothing."""
+        if sys.stderr.isatty():
+            sys.stderr.write(f"questd: {plain(sentence)}\n")
 
     def agree(self, question: str, flag: str) -> bool:
         """Ask a question; yes only if somebody says so. Raises Misused when there is nobody to ask."""

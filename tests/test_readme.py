@@ -1,5 +1,6 @@
 """The stories of the README, run as they are printed there, against a questd started as it says."""
 
+import json
 import os
 import re
 import shutil
@@ -89,3 +90,14 @@ def test_redis_cli(questd: Started) -> None:
 def test_clock(questd: Started) -> None:
     """The clock moves."""
     assert re.fullmatch(r'{"now_ms":\d+}', questd.run(["bash", "-e"], story("clock")))
+
+
+def test_command_line(questd: Started) -> None:
+    """The commands send, look, write, delete and send again, and the list of queues says what is there then."""
+    path = f'PATH="{Path(sys.executable).parent}:$PATH"\n'
+    told = questd.run(["bash", "-e", "-o", "pipefail"], path + story("command line"))
+    lines = [json.loads(line) for line in told.splitlines()]
+    assert [line["Body"] for line in lines[1:4]] == ["99", "199", "299"]
+    done = [{"Queue": "mail", "Exported": 1001}, {"Queue": "mail", "Purged": 1001}, {"Queue": "mail", "Sent": 1001}]
+    assert lines[4:7] == done
+    assert (lines[7]["Queue"], lines[7]["Visible"]) == ("mail", 1001)
