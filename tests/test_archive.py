@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -107,8 +108,11 @@ async def test_a_drain_that_cannot_be_written(people: People) -> None:
     url = await people.sqs.create("orders")
     await people.sqs.fill(url, "abc")
     command = [sys.executable, "-m", "questd", "export", "orders", "-", "--drain"]
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     with Path("/dev/full").open("wb") as full:  # noqa: ASYNC230  # a device
-        process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=full, stderr=asyncio.subprocess.PIPE)
+        process = await asyncio.create_subprocess_exec(
+            *command, cwd=ROOT, env=buffered, stdout=full, stderr=asyncio.subprocess.PIPE
+        )
         _, err = await process.communicate()
     assert (process.returncode, err) == (1, b"questd: what was found cannot be written: No space left on device\n")
     assert await people.sqs.counts(url) == (0, 3, 0)

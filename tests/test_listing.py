@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from aiohttp import test_utils, web
 
 from questd import client
 from tests.client import ARN
@@ -67,3 +68,20 @@ async def test_another_server(people: People) -> None:
         "Delayed": 0,
         "DeadLetterQueue": None,
     }
+
+
+async def test_a_queue_that_goes_meanwhile(people: People) -> None:
+    """A queue that is deleted while the list is made is left out of it."""
+    await people.sqs.create("orders")
+
+    async def answer(http: web.Request) -> web.Response:
+        given = await people.sqs.post(await http.read(), dict(http.headers))
+        if http.headers["X-Amz-Target"].endswith("ListQueues"):
+            given.json["QueueUrls"].insert(0, str(http.url.with_path("/000000000000/gone")))
+        return web.json_response(given.json, status=given.status)
+
+    app = web.Application()
+    app.router.add_post("/", answer)
+    async with test_utils.TestServer(app, access_log=None) as server:
+        url = str(server.make_url("")).rstrip("/")
+        assert [row["Queue"] for row in await people("queues", "--endpoint", url)] == ["orders"]
