@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from typing import Annotated, Any, NamedTuple, Protocol
+from typing import Annotated, Any, ClassVar, NamedTuple, Protocol
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo
 
@@ -356,6 +356,9 @@ class Action(BaseModel):
     """A request for one action. Unknown members are ignored, null is absent (the awsJson rules)."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
+
+    needs: ClassVar[str] = ""
+    """The AWS action whose right it needs; '' is that of its own name."""
 
     async def __call__(self, questd: Questd, request: Request) -> dict[str, Any] | None:
         """Do it, and return the members of the answer; None for an action without output."""

@@ -11,15 +11,6 @@ from questd.settings import BadSetting
 READERS = {".conf": "elasticmq", ".hocon": "elasticmq", ".yaml": "goaws", ".yml": "goaws"}
 """By the end of the file's name: the module that reads it."""
 
-HELP = """\
-Print questd's own TOML for the configuration of another server: ElasticMQ's (elasticmq.conf) or goaws' (goaws.yaml).
-What cannot be carried over becomes a comment that says why. It needs: pip install 'questd[import]'
-
-  questd import elasticmq.conf > questd.toml
-  questd check --config questd.toml
-  questd serve --config questd.toml
-"""
-
 
 def toml(file: Path) -> str:
     """Return the TOML for a configuration file. Raises BadSetting when that cannot be."""

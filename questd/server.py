@@ -11,7 +11,7 @@ from typing import Any
 from questd import console, promises, topology
 from questd.access import Access, keys_of
 from questd.action import Questd
-from questd.actions import ACTIONS
+from questd.actions import NAMES
 from questd.app import Application
 from questd.background import Background
 from questd.capacity import Capacity
@@ -73,7 +73,7 @@ async def connected(
     library = Library(primaries, test_mode=settings.test_mode)
     capacity = Capacity(settings.max_requests, settings.max_waiting)
     polls = LongPolls(process, lambda key: library.send("quest_pass", key), primaries, capacity)
-    questd = Questd(settings, library, polls, capacity, counts or Counts(ACTIONS).take(), _gate(settings))
+    questd = Questd(settings, library, polls, capacity, counts or Counts(NAMES).take(), _gate(settings))
     primaries.changes.append(questd.ahead_ms.clear)
     try:
         await primaries.connect()

@@ -25,6 +25,9 @@ PREFIX = "QUESTD_"
 TABLES = frozenset({"queues"})
 """What the TOML file may hold beside settings (declared.py)."""
 
+ENDPOINT = f"{PREFIX}ENDPOINT"
+"""Where the command line finds a server: a variable that is no setting of one."""
+
 
 class BadSetting(Exception):
     """A setting has no usable value; the text says which one, where it came from and what it should be."""
@@ -230,7 +233,7 @@ def variable(name: str) -> str:
 
 def unknown_variables() -> list[str]:
     """Return the names of the QUESTD_* variables that are no setting."""
-    known = {variable(name) for name in Settings.model_fields}
+    known = {ENDPOINT, *map(variable, Settings.model_fields)}
     return sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known)
 
 

@@ -19,7 +19,7 @@ from typing import NoReturn
 
 from questd import declared, descriptors, loader, logs, promises, worker
 from questd.access import BadKeys, keys_of
-from questd.actions import ACTIONS
+from questd.actions import NAMES
 from questd.counts import Counts, Page
 from questd.crew import DRAIN, Crew, Forked
 from questd.embedded import Embedded, Restarts, StartFailed, wait_until_ready
@@ -88,7 +88,7 @@ class Supervisor:
         self._as_read = settings
         self._again = again
         self._settings = descriptors.fitted(settings).model_copy(update={"port": sock.getsockname()[1]})
-        self._counts = Counts(ACTIONS, PAGES * settings.workers + MORE_PAGES)
+        self._counts = Counts(NAMES, PAGES * settings.workers + MORE_PAGES)
         self._socket = sock
         self._console_socket = console
         self._stopping = self._reloading = self._replacing = self._declaring = False

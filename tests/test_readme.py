@@ -1,5 +1,6 @@
 """The stories of the README, run as they are printed there, against a questd started as it says."""
 
+import json
 import os
 import re
 import shutil
@@ -135,3 +136,14 @@ def test_queues(tmp_path: Path) -> None:
         environment = os.environ | {"QUESTD_DATA_DIR": str(tmp_path / "data")}
         told = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         assert (told.returncode, told.stderr, told.stdout.count("is as it is declared")) == (0, "", 3), told.stdout
+
+
+def test_command_line(questd: Started) -> None:
+    """The commands send, look, write, delete and send again, and the list of queues says what is there then."""
+    path = f'PATH="{Path(sys.executable).parent}:$PATH"\n'
+    told = questd.run(["bash", "-e", "-o", "pipefail"], path + story("command line"))
+    lines = [json.loads(line) for line in told.splitlines()]
+    assert [line["Body"] for line in lines[1:4]] == ["99", "199", "299"]
+    done = [{"Queue": "mail", "Exported": 1001}, {"Queue": "mail", "Purged": 1001}, {"Queue": "mail", "Sent": 1001}]
+    assert lines[4:7] == done
+    assert (lines[7]["Queue"], lines[7]["Visible"]) == ("mail", 1001)
