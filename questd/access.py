@@ -205,7 +205,7 @@ class Access:
 
 def _wanted(questd: Questd, request: Request, action: Action) -> list[tuple[str, str]]:
     """Return what an action needs: names of actions, each with a queue's name inside, '' for none in particular."""
-    name = type(action).__name__
+    name = action.needs or type(action).__name__
     if isinstance(action, QueueAction):
         return [(name, action.QueueUrl)]
     bare = getattr(action, "QueueName", None)
