@@ -109,13 +109,13 @@ def _is_trusted(questd: Questd, http: web.Request) -> bool:
 
 
 @web.middleware
-async def _explain(http: web.Request, handler: Handler) -> web.StreamResponse:
+async def _explain(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Show what went wrong as a page."""
-    if http.path.startswith(OPEN):
-        return await handler(http)
-    visit = http[VISIT] = _visit(http)
+    if request.path.startswith(OPEN):
+        return await handler(request)
+    visit = request[VISIT] = _visit(request)
     try:
-        return await handler(http)
+        return await handler(request)
     except errors.SQSError as error:
         return _problem(visit, error.status, type(error).type.partition("#")[2], error.message)
     except web.HTTPClientError as error:
@@ -123,7 +123,7 @@ async def _explain(http: web.Request, handler: Handler) -> web.StreamResponse:
     except web.HTTPException:
         raise
     except Exception:
-        log.exception("%s %s failed", http.method, http.path)
+        log.exception("%s %s failed", request.method, request.path)
         return _problem(visit, 500, "InternalFailure", "questd made a mistake; its log says which.")
 
 
@@ -132,18 +132,18 @@ def _problem(visit: Visit, status: int, title: str, text: str) -> web.Response:
 
 
 @web.middleware
-async def _guard(http: web.Request, handler: Handler) -> web.StreamResponse:
+async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Let in who may come in."""
-    if http.path.startswith(OPEN):
-        return await handler(http)
-    gate = http.app[QUESTD].gate
-    if not (gate or _is_known_host(http)):
+    if request.path.startswith(OPEN):
+        return await handler(request)
+    gate = request.app[QUESTD].gate
+    if not (gate or _is_known_host(request)):
         raise web.HTTPMisdirectedRequest(text=UNKNOWN_HOST)
-    if http.method == hdrs.METH_POST and not await _is_own_form(http):
+    if request.method == hdrs.METH_POST and not await _is_own_form(request):
         raise web.HTTPForbidden(text=FOREIGN_FORM)
-    if gate and not http[VISIT].request.principal and http.path != "/login":
-        raise web.HTTPSeeOther(URL("/login").with_query(next=http.path_qs if http.method == "GET" else "/"))
-    return await handler(http)
+    if gate and not request[VISIT].request.principal and request.path != "/login":
+        raise web.HTTPSeeOther(URL("/login").with_query(next=request.path_qs if request.method == "GET" else "/"))
+    return await handler(request)
 
 
 def _visit(http: web.Request) -> Visit:
