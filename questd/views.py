@@ -219,7 +219,7 @@ async def tasks(visit: Visit, name: str) -> list[dict[str, Any]]:
 async def one(visit: Visit, name: str, sequence: int) -> Peeked:
     """Return a message by its sequence. Raises AccessDenied, and LookupError when it has gone."""
     await visit.check("ReceiveMessage", name)
-    page = await peek(visit.questd, name, Look(after=sequence - 1, limit=1))
+    page = await peek(visit.questd, name, Look(after=max(sequence - 1, 0), limit=1))
     if not page.messages or page.messages[0].sequence != sequence:
         raise LookupError(sequence)
     return page.messages[0]
