@@ -1,6 +1,7 @@
 """Charts: lines of numbers over the last hour as paths of an SVG. It knows geometry; the templates know the rest."""
 
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from questd.history import SPAN_SECONDS, Points
@@ -31,7 +32,7 @@ class Chart(NamedTuple):
     """The value at its upper edge."""
 
 
-def chart(title: str, series: dict[str, Points], now: float) -> Chart:
+def chart(title: str, series: Mapping[str, Points], now: float) -> Chart:
     """Return the chart of some series; times are the monotonic clock's."""
     top = rounded(max((value for points in series.values() for _, value in points), default=0))
     lines = []

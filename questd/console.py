@@ -172,9 +172,13 @@ def _is_known_host(http: web.Request) -> bool:
 async def _is_own_form(http: web.Request) -> bool:
     """Tell whether a posted form comes from a page of this console."""
     origin = http.headers.get(hdrs.ORIGIN)
-    if origin is not None and origin.partition("://")[2] != http.host:
+    public = URL(http.app[QUESTD].settings.public_url or "").host_port_subcomponent  # a proxy may have changed the host
+    if origin is not None and origin.partition("://")[2] not in {http.host, public or http.host}:
         return False
-    given = (await http.post()).get("token", "")
+    try:
+        given = (await http.post()).get("token", "")
+    except (ValueError, LookupError):  # it is no form, or in no encoding that there is
+        return False
     return isinstance(given, str) and http.app[SESSIONS].is_token(http.cookies.get(COOKIE, ""), given)
 
 

@@ -26,11 +26,12 @@ async def furnish(sqs: Sqs) -> None:
         await sqs.receive("orders", MaxNumberOfMessages=10, VisibilityTimeout=0)
     await asyncio.gather(*(sqs.fill(name, [_order(i) for i in range(20 * place)]) for place, name in enumerate(QUEUES)))
     await sqs.fill("orders", [_order(number) for number in range(4, 12)])
-    await sqs.receive("orders", MaxNumberOfMessages=3)
+    await sqs.receive("orders", MaxNumberOfMessages=3, VisibilityTimeout=600)
     for number in range(7):
         group = f"shop-{number % 3}"
         await sqs("SendMessage", QueueUrl="stock-events.fifo", MessageBody=_order(number), MessageGroupId=group)
     await sqs("SendMessage", QueueUrl="mail", MessageBody='{"to":"ada@example.com"}', DelaySeconds=900)
+    await sqs.advance(95)
 
 
 def _order(number: int, *, broken: bool = False) -> str:

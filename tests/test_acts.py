@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -43,7 +44,7 @@ async def test_send(both: tuple[Visitor, Sqs]) -> None:
     """What is sent at the console is received as it was typed, with its attributes and its group."""
     visitor, sqs = both
     url = await sqs.create()
-    fields = {
+    fields: dict[str, Any] = {
         "MessageBody": "one\r\ntwo",
         "MessageGroupId": "tenant",
         "name0": "price",
@@ -210,7 +211,8 @@ async def test_wrong_attributes(both: tuple[Visitor, Sqs]) -> None:
     """A wrong value is refused in AWS's words, and stays in its field."""
     visitor, sqs = both
     url = await sqs.create()
-    for fields in ({"VisibilityTimeout": "99999"}, {"target": "nowhere", "maxReceiveCount": "2"}):
+    wrong: list[dict[str, Any]] = [{"VisibilityTimeout": "99999"}, {"target": "nowhere", "maxReceiveCount": "2"}]
+    for fields in wrong:
         page = await visitor.post("/queues/q/attributes", **fields)
         assert page.status == 400
         for value in fields.values():

@@ -13,7 +13,7 @@ def test_the_upper_edge_is_a_round_number(value: float, wanted: float) -> None:
 
 def test_a_line_holds_its_value_until_the_next() -> None:
     """A line goes in steps from when it begins to the right edge: an hour ago is at the left, now at the right."""
-    points = [(1000.0, 0), (2800.0, 10)]
+    points = [(1000.0, 0.0), (2800.0, 10.0)]
     assert path(points, 4600.0, 10, (600, 102)) == "M0.0 101.0H300.0V1.0H600"
     assert path([], 0, 1, (600, 100)) == ""
 

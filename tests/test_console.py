@@ -3,11 +3,12 @@
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
 
-from questd import pages
+from questd import views
 from tests.client import Sqs, serving
 from tests.servers import DEFAULT, RedisServer, running
 from tests.visitor import TOKEN, visiting
@@ -149,6 +150,34 @@ async def test_forms_of_others(redis_server: RedisServer, headers: dict[str, str
         assert (await visitor.post("/queues/q/delete", headers={"Origin": visitor.url})).status == 200
 
 
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("application/json", b"{}"),
+        ("application/x-www-form-urlencoded; charset=nonsense", b"token=1"),
+        ("application/x-www-form-urlencoded", b"token=%ff&\xff"),
+        ("multipart/form-data", b"--"),
+        (
+            "multipart/form-data; boundary=x",
+            b'--x\r\nContent-Disposition: form-data; name="token"; filename="a"\r\n\r\n1\r\n--x--',
+        ),
+    ],
+)
+async def test_what_is_no_form(console: Sqs, kind: str, body: bytes) -> None:
+    """Whatever else is posted is refused, and no mistake of questd."""
+    async with console.session.post(f"{console.url}/queues", data=body, headers={"Content-Type": kind}) as answer:
+        assert answer.status == 403
+
+
+async def test_a_proxy(redis_server: RedisServer) -> None:
+    """Behind a proxy that asks by another host, forms of the public URL are its own."""
+    async with visiting(redis_server.url, public_url="https://sqs.example.com") as (visitor, _):
+        headers = {"Origin": "https://sqs.example.com"}
+        assert (await visitor.post("/queues", QueueName="q", headers=headers)).path == "/queues/q"
+        headers = {"Origin": "https://sqs.example.com.evil"}
+        assert (await visitor.post("/queues", QueueName="r", headers=headers)).status == 403
+
+
 async def test_hosts(redis_server: RedisServer) -> None:
     """Without keys, a name that somebody else can lead here is refused: DNS rebinding."""
     async with visiting(redis_server.url, public_url="https://sqs.example.com") as (visitor, _):
@@ -225,7 +254,7 @@ async def test_rights(redis_server: RedisServer, keys: Path) -> None:
             page = await visitor.get(path)
             assert (page.status, page.has("AccessDeniedException")) == (403, True)
         for act in ("send", "drop", "purge", "redrive", "pause", "resume", "delete", "attributes", "tag", "untag"):
-            fields = {"MessageBody": "x", "sequence": "1", "key": "a", "VisibilityTimeout": "1"}
+            fields: dict[str, Any] = {"MessageBody": "x", "sequence": "1", "key": "a", "VisibilityTimeout": "1"}
             assert (await visitor.post(f"/queues/mail/{act}", **fields)).status == 403, act
         assert (await visitor.post("/queues", QueueName="mail-2")).status == 403
         await visitor.post("/logout")
@@ -256,7 +285,7 @@ async def test_a_mistake_of_questd(
     def fail(*_: object) -> None:
         raise ZeroDivisionError("details")
 
-    monkeypatch.setattr(pages.views, "overview", fail)
+    monkeypatch.setattr(views, "overview", fail)
     status, text = await _get(console, "/")
     assert (status, "details" in text) == (500, False)
     assert "ZeroDivisionError: details" in caplog.text

@@ -60,8 +60,9 @@ async def test_an_hour_only(questd: Questd, sqs: Sqs, monkeypatch: pytest.Monkey
     past = History()
     await past.look(questd)
     later = time.monotonic() + history.SPAN_SECONDS + 1
-    monkeypatch.setattr(history.time, "monotonic", lambda: later)
-    assert past.samples("a") == []
+    with monkeypatch.context() as patched:
+        patched.setattr(time, "monotonic", lambda: later)
+        assert past.samples("a") == []
 
 
 async def test_a_limit(questd: Questd, sqs: Sqs, monkeypatch: pytest.MonkeyPatch) -> None:

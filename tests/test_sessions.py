@@ -66,7 +66,7 @@ def test_too_many_failures(monkeypatch: pytest.MonkeyPatch) -> None:
         here.login("10.0.0.1", "KEY.1", SECRET)
     assert here.login("10.0.0.2", "KEY.1", SECRET)
     later = time.monotonic() + sessions.FAILURES_SECONDS
-    monkeypatch.setattr(sessions.time, "monotonic", lambda: later)
+    monkeypatch.setattr(time, "monotonic", lambda: later)
     assert here.login("10.0.0.1", "KEY.1", SECRET)
 
 

@@ -10,6 +10,8 @@ from questd.action import Questd, Request
 from questd.history import History
 from questd.visits import Visit
 from tests.client import Sqs
+from tests.clusters import ClusterServers
+from tests.visitor import visiting
 
 
 @pytest.fixture
@@ -55,3 +57,15 @@ async def test_who_may_not_look_at_messages(visit: Visit, sqs: Sqs) -> None:
     assert (await views.overview(visit, History(), "", "")).charts == []
     with pytest.raises(errors.AccessDenied):
         await views.one(visit, "q", 1)
+
+
+async def test_a_cluster(servers: ClusterServers) -> None:
+    """The console shows and changes queues of all shards of a Redis Cluster."""
+    async with visiting(servers.url) as (visitor, sqs):
+        for name in "abcdef":
+            await visitor.post("/queues", QueueName=name)
+            await visitor.post(f"/queues/{name}/send", MessageBody=f"in {name}")
+        page = await visitor.get("/")
+        assert page.has("queues 6 visible 6")
+        assert (await visitor.get("/queues/d")).has("in d")
+        assert await sqs.counts("f") == (1, 0, 0)
