@@ -3,7 +3,6 @@
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
@@ -68,6 +67,10 @@ secret = "the secret of ALL"
 [SOME]
 secret = "the secret of SOME"
 allow = ["orders-*:*"]
+
+[LOOK]
+secret = "the secret of LOOK"
+allow = ["mail:GetQueueAttributes,ReceiveMessage"]
 
 [ELSE]
 secret = "the secret of ELSE"
@@ -253,13 +256,30 @@ async def test_rights(redis_server: RedisServer, keys: Path) -> None:
         for path in ("/queues/mail", "/queues/mail/settings", "/queues/mail/messages/1", "/queues/mail/confirm/purge"):
             page = await visitor.get(path)
             assert (page.status, page.has("AccessDeniedException")) == (403, True)
-        for act in ("send", "drop", "purge", "redrive", "pause", "resume", "delete", "attributes", "tag", "untag"):
-            fields: dict[str, Any] = {"MessageBody": "x", "sequence": "1", "key": "a", "VisibilityTimeout": "1"}
-            assert (await visitor.post(f"/queues/mail/{act}", **fields)).status == 403, act
         assert (await visitor.post("/queues", QueueName="mail-2")).status == 403
         await visitor.post("/logout")
         await visitor.login("ELSE", "the secret of ELSE")
         assert not (await visitor.get("/")).has("orders-eu")
+
+
+async def test_who_may_only_look(redis_server: RedisServer, keys: Path) -> None:
+    """Somebody who may look at a queue and its messages can do nothing with it."""
+    async with visiting(redis_server.url, keys_file=keys) as (visitor, sqs):
+        await sqs.fill(await sqs.create("mail"), ["look at me"])
+        [message] = await sqs.receive("mail", VisibilityTimeout=0)
+        await visitor.login("LOOK", "the secret of LOOK")
+        assert (await visitor.get("/queues/mail")).has("look at me")
+        given = {
+            "message_id": message["MessageId"],
+            "sequence": "1",
+            "MessageBody": "x",
+            "key": "a",
+            "DelaySeconds": "1",
+        }
+        for act in ("send", "drop", "purge", "redrive", "pause", "resume", "delete", "attributes", "tag", "untag"):
+            page = await visitor.post(f"/queues/mail/{act}", on="/queues/mail", **given)
+            assert (page.status, page.has("AccessDeniedException")) == (403, True), act
+        assert (await visitor.get("/queues/mail")).has("look at me")
 
 
 async def test_no_login_without_keys(redis_server: RedisServer) -> None:
