@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from questd import errors, registry
 from questd.action import Questd
-from questd.figures import Figures, figures
+from questd.figures import figures
 from questd.library import key_of
 
 EVERY_SECONDS = 10.0
@@ -79,16 +79,9 @@ class History:
 
 
 async def _sample(questd: Questd, queue: str) -> Sample:
-    found, sent = await figures_and_sent(questd, queue)
-    return Sample(time.monotonic(), found.visible, found.in_flight, found.delayed, sent)
-
-
-async def figures_and_sent(questd: Questd, queue: str) -> tuple[Figures, int]:
-    """Return the figures of a queue, and how many messages were ever sent to it. Raises QueueDoesNotExist."""
-    found, sent = await asyncio.gather(
-        figures(questd, queue), questd.library.execute("HGET", key_of(queue), "sequence")
-    )
-    return found, int(sent or 0)
+    execute = questd.library.execute
+    found, sent = await asyncio.gather(figures(questd, queue), execute("HGET", key_of(queue), "sequence"))
+    return Sample(time.monotonic(), found.visible, found.in_flight, found.delayed, int(sent or 0))
 
 
 def note(samples: deque[Sample], sample: Sample) -> None:

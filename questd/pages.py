@@ -43,9 +43,10 @@ CONFIRMED = {
 }
 """Acts that ask first, and what the button says."""
 
-TIMES = ("VisibilityTimeout", "DelaySeconds", "MessageRetentionPeriod", "ReceiveMessageWaitTimeSeconds")
-
 MESSAGE_ID = re.compile("[0-9a-f-]{36}")
+
+TARGETS = 300
+"""Queues that are offered as dead-letter queues; any other can be typed."""
 
 SEQUENCE = re.compile("[0-9]{1,15}")
 """So many digits are exact in Lua, too."""
@@ -147,8 +148,8 @@ async def settings(http: web.Request, **shown: Any) -> web.Response:  # noqa: AN
     visit, name = http[VISIT], queue_of(http)
     queue = await views.queue(visit, name)
     tags = (await visit.seen("ListQueueTags", QueueUrl=visit.url(name))).get("Tags", {})
-    targets = [views.link(each).name for each in await views.names_for(visit) if each != name]
-    given = {"queue": queue, "tags": tags, "targets": targets, "times": TIMES, "note": note_of(http)}
+    targets = [views.link(each).name for each in (await views.names_for(visit))[:TARGETS]]
+    given = {"queue": queue, "tags": tags, "targets": targets, "note": note_of(http)}
     return page(visit, "settings.html", **given | shown)
 
 

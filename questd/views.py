@@ -13,7 +13,7 @@ from pydantic_core import from_json
 
 from questd import errors, history, redrive, registry
 from questd.charts import Chart, chart, spark
-from questd.figures import Figures
+from questd.figures import Figures, figures
 from questd.history import History
 from questd.library import key_of
 from questd.namespaces import bare
@@ -84,6 +84,8 @@ class Overview(NamedTuple):
 async def names_for(visit: Visit) -> list[str]:
     """Return the names inside of all queues that he may look at, in order."""
     names, _ = await registry.names(visit.questd.library)
+    if not visit.questd.gate:
+        return names
     allowed = await asyncio.gather(*(visit.may("GetQueueAttributes", name) for name in names))
     return [name for name, seen in zip(names, allowed, strict=True) if seen]
 
@@ -95,7 +97,7 @@ async def overview(visit: Visit, past: History, search: str, after: str) -> Over
     rest = [name for name in names if name > after]
     page = rest[:ROWS]
     rows = await asyncio.gather(*(_row(visit, past, name) for name in page))
-    charts = charts_of(past, None) if await visit.may_list() else []
+    charts = charts_of(past, None) if await visit.may("ListQueues", "") else []
     following = page[-1] if len(rest) > ROWS else ""
     return Overview([row for row in rows if row], charts, search, following, len(names), bool(everything))
 
@@ -103,8 +105,8 @@ async def overview(visit: Visit, past: History, search: str, after: str) -> Over
 async def _row(visit: Visit, past: History, queue: str) -> Row | None:
     library, now = visit.questd.library, time.monotonic()
     try:
-        (found, _), (target, tries, fifo), sources = await asyncio.gather(
-            history.figures_and_sent(visit.questd, queue),
+        found, (target, tries, fifo), sources = await asyncio.gather(
+            figures(visit.questd, queue),
             library.execute("HMGET", key_of(queue), "deadLetterTarget", "maxReceiveCount", "FifoQueue"),
             redrive.sources_of(visit.questd, queue),
         )
@@ -157,7 +159,7 @@ async def queue(visit: Visit, name: str) -> Queue:
     questd = visit.questd
     reply = await visit.do("GetQueueAttributes", QueueUrl=visit.url(name), AttributeNames=["All"])
     attributes = reply["Attributes"]
-    (found, _), sources = await asyncio.gather(history.figures_and_sent(questd, name), redrive.sources_of(questd, name))
+    found, sources = await asyncio.gather(figures(questd, name), redrive.sources_of(questd, name))
     policy = from_json(attributes.get("RedrivePolicy", "{}"))
     target = questd.name_of(policy.get("deadLetterTargetArn", ""))
     return Queue(

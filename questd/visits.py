@@ -34,7 +34,7 @@ class Visit:
         return await action(self.questd, self.request) or {}
 
     async def check(self, name: str, queue: str) -> None:
-        """Raise AccessDenied unless he may do an action of AWS's name with a queue, by its name inside."""
+        """Raise AccessDenied unless he may do an action with a queue, by its name inside; '' for none in particular."""
         if self.questd.gate:
             action = ACTIONS[name].model_construct(QueueUrl=queue)
             await self.questd.gate.check(self.questd, self.request, action)
@@ -43,15 +43,6 @@ class Visit:
         """Tell whether he may do an action with a queue."""
         try:
             await self.check(name, queue)
-        except errors.AccessDeniedException:
-            return False
-        return True
-
-    async def may_list(self) -> bool:
-        """Tell whether he may know of all queues."""
-        try:
-            if self.questd.gate:
-                await self.questd.gate.check(self.questd, self.request, ACTIONS["ListQueues"]())
         except errors.AccessDeniedException:
             return False
         return True

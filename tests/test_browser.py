@@ -20,6 +20,8 @@ from tests.client import Sqs
 from tests.servers import RedisServer
 from tests.visitor import visiting
 
+expect.set_options(timeout=20_000)  # a live page comes every two seconds, and the machine may have much to do
+
 CHROMIUM = shutil.which("chromium")
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed: apt-get install chromium")

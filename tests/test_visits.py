@@ -31,7 +31,7 @@ async def test_rights(visit: Visit) -> None:
     assert await visit.seen("ListQueueTags", QueueUrl="orders-eu") == {}
     assert await visit.may("SendMessage", "orders-eu")
     assert not await visit.may("ReceiveMessage", "orders-eu")
-    assert not await visit.may_list()
+    assert not await visit.may("ListQueues", "")
 
 
 async def test_without_keys(visit: Visit) -> None:
@@ -39,7 +39,7 @@ async def test_without_keys(visit: Visit) -> None:
     visit.questd.gate = None
     await visit.do("CreateQueue", QueueName="mail")
     assert await visit.may("DeleteQueue", "mail")
-    assert await visit.may_list()
+    assert await visit.may("ListQueues", "")
 
 
 async def test_what_is_wrong_is_said_as_to_a_client(visit: Visit) -> None:

@@ -54,6 +54,13 @@ async function live() {
   setTimeout(live, EVERY_MS);
 }
 
+// What a page says of the last act it says once, not when it is loaded again.
+const here = new URL(location.href);
+if (here.searchParams.has("done")) {
+  here.searchParams.delete("done");
+  history.replaceState(null, "", here);
+}
+
 if (document.querySelector("[data-live]")) {
   setTimeout(live, EVERY_MS);
   document.addEventListener("visibilitychange", refresh);
