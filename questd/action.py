@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from typing import Annotated, Any, NamedTuple, Protocol
+from typing import Annotated, Any, ClassVar, NamedTuple, Protocol
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo
 
@@ -133,11 +133,33 @@ class Gate(Protocol):
     def identify(self, request: Request) -> None:
         """Say in the request who signed it. Raises an SQSError when the signature is not good."""
 
+    def admit(self, request: Request, name: str) -> None:
+        """Say in the request whose it is: somebody's who has proved that the key is his."""
+
+    def knows(self, name: str, secret: str) -> bool:
+        """Tell whether this is the secret of a key."""
+
+    def seal(self, name: str, text: str) -> str:
+        """Return what only who has the key's secret can say of a text; '' when there is no such key."""
+
     def trusts(self, name: str, secret: str) -> bool:
         """Tell whether this is the secret of a key that may do everything."""
 
     async def check(self, questd: "Questd", request: Request, action: "Action") -> None:
         """Raise an SQSError unless he may have what he asks for."""
+
+
+def home_of(settings: Settings) -> Namespace:
+    """Return a server's own namespace."""
+    region, account = settings.region, settings.account
+    return Namespace(region, account, (region, account) if settings.multi_region else None)
+
+
+class Trouble(Protocol):
+    """What stands around every action of an account for which a test has asked for chaos."""
+
+    async def around(self, questd: "Questd", request: Request, action: "Action") -> dict[str, Any] | None:
+        """Do it, with what SQS does at its worst. Raises an SQSError, too."""
 
 
 @dataclass
@@ -151,6 +173,8 @@ class Questd:
     counts: Page
     gate: Gate | None = None
     """Nobody is kept out without one."""
+    troubles: dict[str, Trouble] = field(default_factory=dict)
+    """By account, in test mode only."""
     facts: dict[str, Facts] = field(default_factory=dict)
     ahead_ms: dict[str, float] = field(default_factory=dict)
     """How far Redis's clock is ahead of this process's monotonic one, from the first receive on; by the process's name
@@ -166,13 +190,11 @@ class Questd:
     @cached_property
     def home(self) -> Namespace:
         """The server's own namespace."""
-        region, account = self.settings.region, self.settings.account
-        return Namespace(region, account, (region, account) if self.settings.multi_region else None)
+        return home_of(self.settings)
 
     def arn(self, queue: str) -> str:
         """Return the ARN of a queue."""
-        region, account, bare = namespaces.parts(self.home, queue)
-        return f"arn:{namespaces.partition(region)}:sqs:{region}:{account}:{bare}"
+        return namespaces.arn(self.home, queue)
 
     def name_of(self, arn: str) -> str | None:
         """Return the queue that an ARN names; None when it can be none of this server's."""
@@ -348,6 +370,9 @@ class Action(BaseModel):
     """A request for one action. Unknown members are ignored, null is absent (the awsJson rules)."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
+
+    needs: ClassVar[str] = ""
+    """The AWS action whose right it needs; '' is that of its own name."""
 
     async def __call__(self, questd: Questd, request: Request) -> dict[str, Any] | None:
         """Do it, and return the members of the answer; None for an action without output."""

@@ -154,8 +154,11 @@ class Pipeline:
                 self._keeper.cancel()
                 await asyncio.wait({self._keeper})
             self._down = "Redis cannot be reached: the connection was closed"
+            wire = self._wire
             self._end(unsent=not unanswered)
             self._fail_all_but([])
+            if wire:
+                await wire.gone()
 
     @property
     def _waits(self) -> bool:

@@ -8,7 +8,7 @@ import os
 import re
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,6 +21,12 @@ from questd import addresses
 from questd.addresses import FORMS
 
 PREFIX = "QUESTD_"
+
+TABLES = frozenset({"queues"})
+"""What the TOML file may hold beside settings (declared.py)."""
+
+ENDPOINT = f"{PREFIX}ENDPOINT"
+"""Where the command line finds a server: a variable that is no setting of one."""
 
 
 class BadSetting(Exception):
@@ -68,13 +74,20 @@ def _redis_url(url: str) -> str:
     return url
 
 
+class _File(TomlConfigSettingsSource):
+    """The settings in the TOML file."""
+
+    def __call__(self) -> dict[str, Any]:
+        return {name: value for name, value in super().__call__().items() if name not in TABLES}
+
+
 class Settings(BaseSettings):
     """The settings of one questd: those given here, then QUESTD_* variables, then the TOML file, then the defaults."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", frozen=True)
 
     config: Annotated[Path, AfterValidator(_file)] | None = Field(
-        None, description="TOML file with settings, one `name = value` a line"
+        None, description="TOML file with settings, one `name = value` a line, and queues, a table [queues.NAME] each"
     )
     host: str = Field("127.0.0.1", min_length=1, description="address to listen on")
     port: int = Field(9324, ge=0, le=65535, description="TCP port to listen on; 0 takes any free one")
@@ -164,7 +177,9 @@ class Settings(BaseSettings):
         default=False,
         description="as slow as AWS: 60 s after DeleteQueue and between purges, dead-lettering only on a receive",
     )
-    test_mode: bool = Field(default=False, description="let tests move the clock: POST /_questd/clock")
+    test_mode: bool = Field(
+        default=False, description="let tests move the clock and ask for chaos: POST /_questd/clock, /_questd/chaos"
+    )
     anonymous: bool = Field(default=False, description="serve anyone, also beyond this machine")
     keys_file: Annotated[Path, AfterValidator(_file)] | None = Field(
         None,
@@ -203,7 +218,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         path = (env_settings() | init_settings()).get("config")
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, path)
+        return init_settings, env_settings, _File(settings_cls, path)
 
 
 def flag(name: str) -> str:
@@ -218,7 +233,7 @@ def variable(name: str) -> str:
 
 def unknown_variables() -> list[str]:
     """Return the names of the QUESTD_* variables that are no setting."""
-    known = {variable(name) for name in Settings.model_fields}
+    known = {ENDPOINT, *map(variable, Settings.model_fields)}
     return sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known)
 
 
@@ -235,10 +250,15 @@ def read(flags: Mapping[str, Any]) -> Settings:
         raise BadSetting(f"{config}: {error}") from None
 
 
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return the question after a name that is close to a known one, '' after any other."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {near[0]}?)" if near else ""
+
+
 def _problem(name: str, detail: ErrorDetails, flags: Mapping[str, Any], config: object) -> str:
     if detail["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(name, Settings.model_fields, n=1)
-        return f"{name} in {config} is no setting" + (f" (did you mean {near[0]}?)" if near else "")
+        return f"{name} in {config} is no setting{did_you_mean(name, [*Settings.model_fields, *TABLES])}"
     if name in flags:
         origin = flag(name)
     else:

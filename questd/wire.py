@@ -5,6 +5,7 @@ a coroutine for every reply, took a tenth of all that a request costs. It knows 
 """
 
 import asyncio
+import contextlib
 import os
 import socket
 from collections.abc import Callable, Sequence
@@ -16,6 +17,9 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 CONNECT_SECONDS = 5.0
 """How long a connection may take, with all that has to be said before it is used."""
+
+GOODBYE_SECONDS = 0.5
+"""How long the end of a connection may take: what is still to be sent, and TLS's own goodbye."""
 
 WAITING_BYTES = 2**20
 """What may wait in the transport before it wants no more; it cannot be taken back from there."""
@@ -39,6 +43,7 @@ class Wire(asyncio.Protocol):
         """Called when the transport wants more again."""
         self.is_full = False
         """Whether the transport wants no more."""
+        self._gone = asyncio.Event()
         self._first: asyncio.Future[Any] = loop.create_future()
         self._reader = hiredis.Reader(replyError=DefaultParser.parse_error, notEnoughData=UNFINISHED)
 
@@ -63,6 +68,7 @@ class Wire(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """Tell why, unless that is known."""
         self.end(error or RedisConnectionError("Connection closed by server."))
+        self._gone.set()
 
     def pause_writing(self) -> None:
         """Say that it is enough."""
@@ -87,6 +93,13 @@ class Wire(asyncio.Protocol):
         if not self.lost.done():
             self.lost.set_result(why)
         (self._transport.close if unsent else self._transport.abort)()
+
+    async def gone(self) -> None:
+        """Return when what was ended is closed: TLS says goodbye first, for which it has GOODBYE_SECONDS."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GOODBYE_SECONDS):
+                await self._gone.wait()
+        self._transport.abort()
 
     async def ask(self, *command: bytes | str | int) -> Any:  # noqa: ANN401  # whatever Redis says
         """Return the reply to one of the first commands; raises an error reply, or why the connection was lost."""

@@ -17,9 +17,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import NoReturn
 
-from questd import descriptors, loader, logs, promises, worker
+from questd import declared, descriptors, loader, logs, promises, worker
 from questd.access import BadKeys, keys_of
-from questd.actions import ACTIONS
+from questd.actions import NAMES
 from questd.counts import Counts, Page
 from questd.crew import DRAIN, Crew, Forked
 from questd.embedded import Embedded, Restarts, StartFailed, wait_until_ready
@@ -71,6 +71,7 @@ def run(settings: Settings, again: Callable[[], Settings]) -> None:
 def check(settings: Settings) -> None:
     """Raise BadSetting when settings do not fit together, StartFailed when the files that they name cannot be used."""
     promises.check(settings)
+    declared.read(settings)
     try:
         keys_of(settings.keys_file, settings.keys)
     except BadKeys as error:
@@ -88,10 +89,10 @@ class Supervisor:
         self._again = again
         self._settings = descriptors.fitted(settings).model_copy(update={"port": sock.getsockname()[1]})
         self._next: Settings | None = None  # read again, while the loader asks Redis for their durability
-        self._counts = Counts(ACTIONS, PAGES * settings.workers + MORE_PAGES)
+        self._counts = Counts(NAMES, PAGES * settings.workers + MORE_PAGES)
         self._socket = sock
         self._console_socket = console
-        self._stopping = self._reloading = self._replacing = False
+        self._stopping = self._reloading = self._replacing = self._declaring = False
         self._announced = False
         self._embedded: Embedded | None = None
         self._restarts = Restarts()
@@ -125,6 +126,9 @@ class Supervisor:
                 self._follow_loader(self._loader)
             if self._reloading and not self._loader:
                 self._reload()
+            if self._declaring and not self._loader:
+                self._declaring = False
+                self._loader = self._fork(self._declare)
             if self._replacing:
                 self._replacing = False
                 for crew in self._crews:
@@ -227,6 +231,7 @@ class Supervisor:
         """Give the settings to new workers."""
         self._settings = settings
         logs.configure(settings)
+        self._declaring = True
         for crew in self._crews:
             crew.replace()
         self._workers.resize(settings.workers)
@@ -286,7 +291,13 @@ class Supervisor:
         if self._embedded:
             wait_until_ready(self._embedded.socket_path)
             self._embedded.mend()
-        loader.run(self._next or self._settings, report, private=self._embedded is not None)
+        settings = self._next or self._settings
+        loader.run(settings, report, private=self._embedded is not None)
+        loader.declare(settings, report)
+
+    def _declare(self, report: int, _: Page) -> None:
+        """Make the queues that are declared in the configuration file."""
+        loader.declare(self._settings, report)
 
     def _serve(self, report: int, page: Page) -> None:
         """Serve requests until a signal or the end of the supervisor."""

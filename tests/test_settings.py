@@ -34,6 +34,13 @@ def test_the_file_may_be_named_by_a_flag(tmp_path: Path) -> None:
     assert read({"config": str(file)}).strict_aws
 
 
+def test_the_file_may_declare_queues(tmp_path: Path) -> None:
+    """Tables of queues stand beside the settings; they are none."""
+    file = tmp_path / "questd.toml"
+    file.write_text("port = 1\n[queues.orders]\nVisibilityTimeout = 1\n")
+    assert read({"config": str(file)}).port == 1
+
+
 def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     """A variable that is set to nothing, as in `${PORT:-}`, leaves the default."""
     monkeypatch.setenv("QUESTD_PORT", "")
@@ -76,6 +83,8 @@ def test_a_bad_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("prot = 1", "prot in {} is no setting (did you mean port?)"),
         ("xyzzy = 1", "xyzzy in {} is no setting"),
+        ("[queue.orders]", "queue in {} is no setting (did you mean queues?)"),
+        ("prot = 1\n[queues.orders]", "prot in {} is no setting (did you mean port?)"),
         ("port = -1", "port in {} should be greater than or equal to 0, not -1"),
         ("port 1", "{}: Expected '=' after a key in a key/value pair (at line 1, column 6)"),
     ],
