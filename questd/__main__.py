@@ -1,6 +1,7 @@
-"""The command line: `questd serve`, `load`, `unload`, `backup`, `restore`. Every flag is a field of Settings.
+"""The command line: `questd serve`, `check`, `load`, `unload`, `backup`, `restore`, whose flags are fields of Settings.
 
-It owns what users read when something is wrong: one line that begins with "questd:", and the exit status.
+It owns what users read when something is wrong: one line that begins with "questd:", and the exit status. What people
+ask a running server for is in commands.py.
 """
 
 import argparse
@@ -15,7 +16,7 @@ from typing import Any, NoReturn
 
 from pydantic.fields import FieldInfo
 
-from questd import __version__, backup, grants, library, loader, logs, settings, workers
+from questd import __version__, backup, checkup, commands, grants, library, loader, logs, settings, workers
 from questd.embedded import StartFailed
 from questd.settings import BadSetting, Settings, hidden
 
@@ -77,6 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = vars(parser.parse_args(arguments))
     command: Callable[[Settings, argparse.Namespace], None] | None = options.pop("command", None)
+    if "asked" in options:
+        return _interruptible(lambda: commands.run(options.pop("asked"), argparse.Namespace(**options)))
     if command is None:
         parser.print_help(sys.stderr)
         return 2
@@ -86,13 +89,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, instead in _exposed(flags):
         seen = f"{settings.flag(name)} can be seen by everybody on this machine"
         sys.stderr.write(f"questd: the secrets of {seen}: use {instead} or {settings.variable(name)}\n")
+    return _interruptible(lambda: _on_this_machine(command, flags, options))
+
+
+def _interruptible(run: Callable[[], int]) -> int:
+    try:
+        return run()
+    except KeyboardInterrupt:  # before serve, while load waits for Redis, or of a command that goes on for ever
+        return 128 + signal.SIGINT
+
+
+def _on_this_machine(
+    command: Callable[[Settings, argparse.Namespace], None], flags: dict[str, Any], options: dict[str, Any]
+) -> int:
     try:
         command(settings.read(flags), argparse.Namespace(**options, flags=flags))
     except (BadSetting, StartFailed) as refused:
         sys.stderr.write(f"questd: {hidden(str(refused))}\n")
         return 1
-    except KeyboardInterrupt:  # before serve, or while load waits for Redis
-        return 128 + signal.SIGINT
     return 0
 
 
@@ -113,6 +127,15 @@ def _serve(read: Settings, options: argparse.Namespace) -> None:
             raise
         log.critical("%s", hidden(str(refused)))  # nobody's mistake here
         raise SystemExit(1) from None
+
+
+def _check(read: Settings, _options: argparse.Namespace) -> None:
+    sound = True
+    for finding in checkup.findings(read):
+        sys.stdout.write(f"{finding}\n")
+        sound = sound and finding.verdict != checkup.WRONG
+    if not sound:
+        raise StartFailed("serve would not start so")
 
 
 def _load(read: Settings, options: argparse.Namespace) -> None:
@@ -155,24 +178,26 @@ def _on_redis(read: Settings, act: Callable[[str], Coroutine[Any, Any, None]], d
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser("questd", description="A message-queue server that speaks the Amazon SQS protocol on Redis.")
     parser.add_argument("--version", action="version", version=f"questd {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    _command(commands, _serve, SERVE, Settings.model_fields)
-    load = _command(commands, _load, LOAD, ("config", "redis_url", "test_mode"))
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
+    _command(subparsers, _serve, SERVE, Settings.model_fields)
+    _command(subparsers, _check, checkup.HELP, Settings.model_fields)
+    load = _command(subparsers, _load, LOAD, ("config", "redis_url", "test_mode"))
     load.add_argument("--print", action="store_true", help="write the library to standard output instead")
-    unload = _command(commands, _unload, UNLOAD, ("config", "redis_url"))
+    unload = _command(subparsers, _unload, UNLOAD, ("config", "redis_url"))
     unload.add_argument("--force", action="store_true", help="also while a questd uses that Redis")
-    _command(commands, _backup, BACKUP, ("config", "data_dir")).add_argument("file", metavar="FILE", type=Path)
-    _command(commands, _restore, RESTORE, ("config", "data_dir")).add_argument("file", metavar="FILE", type=Path)
+    _command(subparsers, _backup, BACKUP, ("config", "data_dir")).add_argument("file", metavar="FILE", type=Path)
+    _command(subparsers, _restore, RESTORE, ("config", "data_dir")).add_argument("file", metavar="FILE", type=Path)
+    commands.add_to(subparsers)
     return parser
 
 
 def _command(
-    commands: "argparse._SubParsersAction[_Parser]",
+    subparsers: "argparse._SubParsersAction[_Parser]",
     run: Callable[[Settings, argparse.Namespace], None],
     text: str,
     names: Iterable[str],
 ) -> _Parser:
-    parser = commands.add_parser(
+    parser = subparsers.add_parser(
         run.__name__.strip("_"),
         help=text.partition(".")[0],
         description=text,

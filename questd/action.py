@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from typing import Annotated, Any, NamedTuple, Protocol
+from typing import Annotated, Any, ClassVar, NamedTuple, Protocol
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo
 
@@ -145,6 +145,19 @@ class Gate(Protocol):
         """Raise an SQSError unless he may have what he asks for."""
 
 
+def home_of(settings: Settings) -> Namespace:
+    """Return a server's own namespace."""
+    region, account = settings.region, settings.account
+    return Namespace(region, account, (region, account) if settings.multi_region else None)
+
+
+class Trouble(Protocol):
+    """What stands around every action of an account for which a test has asked for chaos."""
+
+    async def around(self, questd: "Questd", request: Request, action: "Action") -> dict[str, Any] | None:
+        """Do it, with what SQS does at its worst. Raises an SQSError, too."""
+
+
 @dataclass
 class Questd:
     """What an action may use."""
@@ -156,6 +169,8 @@ class Questd:
     counts: Page
     gate: Gate | None = None
     """Nobody is kept out without one."""
+    troubles: dict[str, Trouble] = field(default_factory=dict)
+    """By account, in test mode only."""
     facts: dict[str, Facts] = field(default_factory=dict)
     ahead_ms: dict[str, float] = field(default_factory=dict)
     """How far Redis's clock is ahead of this process's monotonic one, from the first receive on; by the process's name
@@ -171,13 +186,11 @@ class Questd:
     @cached_property
     def home(self) -> Namespace:
         """The server's own namespace."""
-        region, account = self.settings.region, self.settings.account
-        return Namespace(region, account, (region, account) if self.settings.multi_region else None)
+        return home_of(self.settings)
 
     def arn(self, queue: str) -> str:
         """Return the ARN of a queue."""
-        region, account, bare = namespaces.parts(self.home, queue)
-        return f"arn:{namespaces.partition(region)}:sqs:{region}:{account}:{bare}"
+        return namespaces.arn(self.home, queue)
 
     def name_of(self, arn: str) -> str | None:
         """Return the queue that an ARN names; None when it can be none of this server's."""
@@ -249,7 +262,7 @@ class Questd:
                 given = (facts.version, *arguments(facts))
             except errors.SQSError:
                 # Known from an earlier request: it may have changed since.
-                if known is None or await self._relearn(queue) == facts:
+                if known is None or await self.relearn(queue) == facts:
                     raise
                 continue
             try:
@@ -272,7 +285,8 @@ class Questd:
         await self.ask("quest_set_attributes", queue, lambda facts: flat(fields(facts)))
         self.facts.pop(queue, None)
 
-    async def _relearn(self, queue: str) -> Facts:
+    async def relearn(self, queue: str) -> Facts:
+        """Return what a queue is now, whatever was known of it. Raises QueueDoesNotExist."""
         self.facts.pop(queue, None)
         return await self.facts_of(queue)
 
@@ -352,6 +366,9 @@ class Action(BaseModel):
     """A request for one action. Unknown members are ignored, null is absent (the awsJson rules)."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
+
+    needs: ClassVar[str] = ""
+    """The AWS action whose right it needs; '' is that of its own name."""
 
     async def __call__(self, questd: Questd, request: Request) -> dict[str, Any] | None:
         """Do it, and return the members of the answer; None for an action without output."""

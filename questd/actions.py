@@ -1,6 +1,6 @@
 """The table of actions: what a client can ask for, by AWS's name."""
 
-from questd import localstack
+from questd import extensions, localstack
 from questd.action import Action, Request
 from questd.batches import ChangeMessageVisibilityBatch, DeleteMessageBatch, SendMessageBatch
 from questd.messages import ChangeMessageVisibility, DeleteMessage, SendMessage
@@ -51,6 +51,9 @@ ACTIONS: dict[str, type[Action]] = {
         UntagQueue,
     )
 }
+
+NAMES = (*ACTIONS, *extensions.ACTIONS)
+"""All that a request can be about, questd's own actions too."""
 
 
 def named(name: str, request: Request) -> type[Action] | None:

@@ -4,14 +4,15 @@ Which protocol a request speaks is decided here, and every failure becomes an an
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from time import perf_counter_ns
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import to_json
 
-from questd import __version__, aws_json, aws_query, errors, logs, namespaces
+from questd import __version__, aws_json, aws_query, errors, logs, mischief, namespaces
 from questd.action import Questd, Request
 from questd.identifiers import new_request_id
 from questd.settings import Settings
@@ -52,25 +53,24 @@ class Answer:
 
 
 class MoveClock(BaseModel):
-    """The body of POST /_questd/clock: seconds to move the clock of every rule by; {} only reads it."""
+    """The body of POST /_questd/clock: seconds to move the clock of every rule by; {} only reads it.
+
+    `reset` puts it back to the time of day first: what queues hold by then may have come from the future.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     advance: float = Field(0, ge=0, le=1e9, allow_inf_nan=False)
+    reset: bool = False
 
 
 async def answer(questd: Questd, request: Request) -> Answer:
     """Return the answer to a request, whatever is wrong with it."""
-    if request.target != "/":
-        if not request.target.isascii():  # RFC 9112: a target has no other characters
-            return refusal(errors.SerializationException())
-        path = request.target.partition("?")[0]
-        if path.startswith("/health/"):
-            return await health(questd, path)
-        if path == "/_localstack/health":
-            return await _localstack_health(questd)
-        if path == "/_questd/clock" and questd.settings.test_mode:
-            return await _clock(questd, request)
+    if questd.gate is None and _is_from_another_site(request.headers):
+        return Answer(403, PLAIN, b"without access keys, questd answers no web page of another site\n")
+    beside = await _beside_actions(questd, request) if request.target != "/" else None
+    if beside:
+        return beside
     request.namespace = namespaces.of_request(questd.home, request.headers, request.target)
     if request.method not in {"GET", "POST"}:
         return _no_operation()
@@ -86,6 +86,28 @@ async def answer(questd: Questd, request: Request) -> Answer:
     if questd.settings.access_log:
         _log(request, given, took_ns)
     return given
+
+
+async def _beside_actions(questd: Questd, request: Request) -> Answer | None:
+    """Return the answer to a target that is none of SQS's; None for any other."""
+    if not request.target.isascii():  # RFC 9112: a target has no other characters
+        return refusal(errors.SerializationException())
+    path = request.target.partition("?")[0]
+    if path.startswith("/health/"):
+        return await health(questd, path)
+    if path == "/_localstack/health":
+        return await _localstack_health(questd)
+    if path in FOR_TESTS and questd.settings.test_mode:
+        return await _for_tests(questd, request, path)
+    return None
+
+
+def _is_from_another_site(headers: Mapping[str, str]) -> bool:
+    """Tell whether a browser asks for a web page, whose author may be somebody who cannot reach this port himself."""
+    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+    if site is not None:
+        return site not in {"none", "same-origin"}
+    return origin is not None and origin.partition("//")[2] != headers.get("host")
 
 
 def _log(request: Request, given: Answer, took_ns: int) -> None:
@@ -122,7 +144,7 @@ async def _aws_json(questd: Questd, request: Request) -> Answer:
         request.asked = action
         if questd.gate:
             await questd.gate.check(questd, request, action)
-        result = await action(questd, request)
+        result = await (mischief.around(questd, request, action) if questd.troubles else action(questd, request))
         return Answer(200, aws_json.CONTENT_TYPE, aws_json.result_body(result), headers, request.undo)
     except Exception as error:  # noqa: BLE001  # whatever it is, the client gets an answer
         return _json_error(_shown(error, request_id), headers)
@@ -147,7 +169,7 @@ async def _aws_query(questd: Questd, request: Request) -> Answer:
         request.asked = action
         if questd.gate:
             await questd.gate.check(questd, request, action)
-        result = await action(questd, request)
+        result = await (mischief.around(questd, request, action) if questd.troubles else action(questd, request))
         return Answer(200, *aws_query.result_parts(action, result, request, request_id), headers, request.undo)
     except Exception as error:  # noqa: BLE001  # whatever it is, the client gets an answer
         shown = _shown(error, request_id)
@@ -198,16 +220,41 @@ async def _localstack_health(questd: Questd) -> Answer:
     return Answer(status, "application/json", to_json(body))
 
 
-async def _clock(questd: Questd, request: Request) -> Answer:
+async def _clock(questd: Questd, body: bytes) -> dict[str, Any]:
     """Move the clock of a questd in test mode, and return it in ms."""
+    move = MoveClock.model_validate_json(body)
+    if move.reset:
+        await questd.library.call_everywhere("quest_clock", "release")
+    arguments = ("advance", round(move.advance * 1000)) if move.advance else ()
+    return {"now_ms": await questd.library.call_everywhere("quest_clock", *arguments)}
+
+
+async def _chaos(questd: Questd, body: bytes) -> dict[str, Any]:
+    """Let the requests of an account meet what SQS does at its worst, and return what was understood."""
+    chaos = mischief.Chaos.model_validate_json(body)
+    mischief.begin(questd, chaos)
+    return chaos.model_dump()
+
+
+FOR_TESTS: dict[str, tuple[Callable[[Questd, bytes], Awaitable[dict[str, Any]]], bytes]] = {
+    "/_questd/clock": (_clock, b'{"advance": seconds}'),
+    "/_questd/chaos": (_chaos, b'{"account": "123456789012", "seed": 1, "throttling": 0.1}'),
+}
+"""What there is in test mode, by path, and what it takes."""
+
+
+async def _for_tests(questd: Questd, request: Request, path: str) -> Answer:
+    """Do what only tests may ask for."""
+    act, example = FOR_TESTS[path]
     if request.method != "POST":
-        return Answer(405, PLAIN, b'POST {"advance": seconds}\n', {"Allow": "POST"})
+        return Answer(405, PLAIN, b"POST %s\n" % example, {"Allow": "POST"})
+    if act is _chaos and questd.settings.workers > 1:  # only one of them would know
+        return Answer(409, PLAIN, b"chaos needs a questd of --workers 1\n")
     try:
-        move = MoveClock.model_validate_json(request.body or b"{}")
-        arguments = ("advance", round(move.advance * 1000)) if move.advance else ()
-        now_ms = await questd.library.call_everywhere("quest_clock", *arguments)
-    except ValidationError:
-        return Answer(400, PLAIN, b'send {"advance": seconds}\n')
+        result = await act(questd, request.body or b"{}")
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+        return Answer(400, PLAIN, f"send {example.decode()}: {wrong}\n".encode(errors="replace"))
     except errors.SQSError as error:
         return Answer(error.status, PLAIN, f"{error.message}\n".encode())
-    return Answer(200, "application/json", to_json({"now_ms": now_ms}))
+    return Answer(200, "application/json", to_json(result))

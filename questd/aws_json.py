@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
-from questd import errors
+from questd import errors, extensions
 from questd.action import Action, Request, validated
 from questd.actions import named
 
@@ -23,8 +23,10 @@ TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\Z)|[,\[{]', re.DOTALL)
 def action_of(request: Request) -> Action:
     """Return the action that a request asks for, validated. Raises what AWS answers to a wrong one."""
     prefix, _, name = request.headers.get("x-amz-target", "").rpartition(".")
-    action = named(name, request)
-    if action is None or prefix != TARGET_PREFIX:
+    action = named(name, request) if prefix == TARGET_PREFIX else None
+    if prefix == extensions.TARGET_PREFIX:
+        action = extensions.ACTIONS.get(name)
+    if action is None:
         raise errors.UnknownOperationException
     request.action = name
     body = request.body or b"{}"

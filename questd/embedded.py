@@ -91,7 +91,15 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def choose(directory: Path | None, found: Iterable[Server]) -> Server:
-    """Return the first of the servers `found` that can read what is in `directory`, and note it there.
+    """Return the first of the servers `found` that can read what is in `directory`, and note it there."""
+    server = fitting(directory, found)
+    if directory:
+        _write(directory / "server", f"{server}\n")
+    return server
+
+
+def fitting(directory: Path | None, found: Iterable[Server]) -> Server:
+    """Return the first of the servers `found` that can read what is in `directory`.
 
     Neither kind reads what a newer version or the other kind wrote. Raises StartFailed when none fits.
     """
@@ -99,8 +107,6 @@ def choose(directory: Path | None, found: Iterable[Server]) -> Server:
     wrote = note.read_text().split() if note and note.exists() else None
     for server in found:
         if wrote is None or (server.kind == wrote[0] and server.version >= _numbers(wrote[1])):
-            if note:
-                _write(note, f"{server}\n")
             return server
     if wrote is None:
         raise StartFailed(
@@ -139,7 +145,7 @@ class Embedded:
             raise StartFailed(text) from None
         self.home = _private_directory()
         self.socket_path = self.home / "redis.sock"
-        self.url = f"unix://{quote(str(self.socket_path))}"
+        self.url = url_of(self.socket_path)
         self._log = (self.data or self.home) / "server.log"
         self._log_start = 0
         self._guard: subprocess.Popen[bytes] | None = None
@@ -218,6 +224,11 @@ class Embedded:
         shutil.rmtree(self.home, ignore_errors=True)
         if self.lock is not None:
             os.close(self.lock)
+
+
+def url_of(socket_path: Path) -> str:
+    """Return the URL of the server on a socket."""
+    return f"unix://{quote(str(socket_path))}"
 
 
 def socket_of(directory: Path) -> Path | None:

@@ -11,6 +11,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
@@ -64,18 +65,15 @@ def version() -> int:
 
 async def load_with(execute: Execute, *, test_mode: bool) -> None:
     """Load the library: an older one is replaced, a newer one refused."""
-    loaded = await _loaded_version(execute)
-    if loaded > version():
-        raise LibraryRefused(
-            f"this Redis has version {loaded} of the library, loaded by a newer questd (this one has {version()}). "
-            "Run that questd, or remove its library first: questd unload"
-        )
+    loaded = await loaded_version(execute)
+    refuse_newer(loaded)
     if loaded and loaded < version():
         log.info("version %d of the library gives way to version %d", loaded, version())
     await execute("FUNCTION", "LOAD", "REPLACE", source(test_mode=test_mode))
 
 
-async def _loaded_version(execute: Execute) -> int:
+async def loaded_version(execute: Execute) -> int:
+    """Return the version of the library in a Redis, 0 for none."""
     try:
         reply = await execute("FCALL", "quest_version", 0)
     except ResponseError as error:
@@ -83,6 +81,15 @@ async def _loaded_version(execute: Execute) -> int:
             return 0
         raise
     return int(reply[0])
+
+
+def refuse_newer(loaded: int) -> None:
+    """Raise LibraryRefused when the version that is loaded is newer than ours."""
+    if loaded > version():
+        raise LibraryRefused(
+            f"this Redis has version {loaded} of the library, loaded by a newer questd (this one has {version()}). "
+            "Run that questd, or remove its library first: questd unload"
+        )
 
 
 async def load(url: str, *, test_mode: bool) -> None:
@@ -104,12 +111,20 @@ async def load(url: str, *, test_mode: bool) -> None:
         log.warning("the library is not loaded everywhere: %s", reason)
 
 
+async def server_of(client: Redis) -> str:
+    """Return what a server is, like "Redis 7.0.15". Raises LibraryRefused when that is too old for us."""
+    server = await client.info("server")
+    if "valkey_version" in server:
+        return f"Valkey {server['valkey_version']}"
+    found = str(server["redis_version"])
+    if int(found.split(".", maxsplit=1)[0]) < OLDEST_REDIS:
+        raise LibraryRefused(f"this Redis is version {found}, too old for questd: it needs Redis 7 or Valkey")
+    return f"Redis {found}"
+
+
 async def _load(url: str, *, test_mode: bool) -> None:
     async with client_of(url) as client:
-        server = await client.info("server")
-        found = str(server["redis_version"])
-        if "valkey_version" not in server and int(found.split(".", maxsplit=1)[0]) < OLDEST_REDIS:
-            raise LibraryRefused(f"this Redis is version {found}, too old for questd: it needs Redis 7 or Valkey")
+        await server_of(client)
         await load_with(client.execute_command, test_mode=test_mode)
 
 
@@ -123,7 +138,7 @@ async def unload(url: str, *, force: bool) -> None:
     try:
         await primaries.connect()
         executes = [primary.pipeline.call for primary in primaries.all]
-        loaded = [await _loaded_version(execute) for execute in executes]
+        loaded = [await loaded_version(execute) for execute in executes]
         for primary, there in zip(primaries.all, loaded, strict=True):
             if there and not force and await primary.pipeline.call("FCALL", "quest_holder", 1, primary.lease):
                 raise LibraryRefused(

@@ -1,4 +1,4 @@
-"""The process that puts the library into Redis before the workers start, and what a user is told when it cannot.
+"""The process that puts library and declared queues into Redis before the workers start; what is told when it cannot.
 
 It owns the words; what can go wrong is known to those who raise it.
 """
@@ -6,13 +6,14 @@ It owns the words; what can go wrong is known to those who raise it.
 import asyncio
 import logging
 import os
+from typing import NoReturn
 
 from redis.exceptions import RedisError
 
-from questd import grants, library, promises
+from questd import declared, grants, library, promises
 from questd.durability import CannotPromise
 from questd.pipeline import RedisUnavailable
-from questd.settings import Settings, hidden
+from questd.settings import BadSetting, Settings, hidden
 
 UNFIT = (library.LibraryRefused, grants.GrantsMissing, CannotPromise)
 """Why a Redis that is there cannot be used; their texts say what to do."""
@@ -33,10 +34,24 @@ def run(settings: Settings, report: int, *, private: bool) -> None:
         doubts = [] if private else asyncio.run(promises.doubts(url, promises.durability(settings)))
         asyncio.run(grants.load(url, test_mode=settings.test_mode))
     except REFUSALS as error:
-        os.write(report, explained(error, url).encode())
-        os._exit(1)
+        _refuse(report, explained(error, url))
     for doubt in doubts:
         log.warning("%s", doubt)
+
+
+def declare(settings: Settings, report: int) -> None:
+    """Make the queues that are declared; end as `run` does when one cannot be."""
+    try:
+        asyncio.run(declared.make(settings))
+    except BadSetting as error:
+        _refuse(report, str(error))
+    except REFUSALS as error:
+        _refuse(report, explained(error, str(settings.redis_url)))
+
+
+def _refuse(report: int, text: str) -> NoReturn:
+    os.write(report, text.encode())
+    os._exit(1)
 
 
 def explained(error: Exception, url: str) -> str:

@@ -67,6 +67,12 @@ def parts(home: Namespace, name: str) -> tuple[str, str, str]:
     return region, account, bare
 
 
+def arn(home: Namespace, name: str) -> str:
+    """Return the ARN of a queue."""
+    region, account, bare = parts(home, name)
+    return f"arn:{partition(region)}:sqs:{region}:{account}:{bare}"
+
+
 def partition(region: str) -> str:
     """Return the name of the cloud that a region is part of, for ARNs."""
     return "aws-cn" if region.startswith("cn-") else "aws-us-gov" if region.startswith("us-gov-") else "aws"

@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 from questd.action import Questd
+from questd.library import key_of
 from questd.receive import ReceiveMessage
 
 State = Literal["visible", "inflight", "delayed"]
@@ -82,6 +83,11 @@ def _peeked(questd: Questd, parts: list[Any]) -> Peeked:
     sequence, record, count, first_ms, state, until_ms = parts
     message = ALL.shown(questd, b"peek-%d" % sequence, record, count, first_ms)
     return Peeked(sequence, state.decode(), until_ms or None, message)
+
+
+async def latest(questd: Questd, queue: str) -> int:
+    """Return the sequence of the latest message there ever was; later ones have higher sequences. 0: there was none."""
+    return int(await questd.library.execute("HGET", key_of(queue), "sequence") or 0)
 
 
 async def drop(questd: Questd, queue: str, messages: Iterable[tuple[int, str]]) -> int:

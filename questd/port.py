@@ -3,6 +3,7 @@
 import ipaddress
 import socket
 import ssl
+from typing import Any
 
 from questd.embedded import StartFailed
 from questd.settings import Settings, flag
@@ -14,18 +15,7 @@ BACKLOG = 1024
 def bind(settings: Settings, name: str = "port") -> socket.socket:
     """Return a socket that listens where `settings` say, the port being the setting `name`. Raises StartFailed."""
     port = getattr(settings, name)
-    try:
-        found = socket.getaddrinfo(settings.host, port, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise StartFailed(f"cannot listen on {settings.host}: {error.strerror}") from None
-    # "localhost" is 127.0.0.1 here, also where it has an IPv6 address that this machine does not.
-    family, kind, _, _, address = min(found, key=lambda each: each[0] != socket.AF_INET)
-    guarded = settings.anonymous or settings.keys_file or settings.keys
-    if not (guarded or ipaddress.ip_address(address[0]).is_loopback):
-        raise StartFailed(
-            f"on {settings.host} anyone who reaches this machine could use every queue: listen on 127.0.0.1, "
-            "give access keys with --keys-file, or allow it with --anonymous"
-        )
+    family, kind, address = place(settings, port)
     sock = socket.socket(family, kind)
     # Not SO_REUSEPORT: with it a second questd would silently take a share of the requests.
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -38,6 +28,26 @@ def bind(settings: Settings, name: str = "port") -> socket.socket:
         raise StartFailed(f"{text}. Choose another {flag(name)}, or stop what uses this one") from None
     sock.setblocking(False)  # noqa: FBT003  # socket's own
     return sock
+
+
+def place(settings: Settings, port: int) -> tuple[socket.AddressFamily, socket.SocketKind, Any]:
+    """Return where a port of the setting `host` is; its family and kind first.
+
+    Raises StartFailed when there is no such host, or when everybody could come in there.
+    """
+    try:
+        found = socket.getaddrinfo(settings.host, port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise StartFailed(f"cannot listen on {settings.host}: {error.strerror}") from None
+    # "localhost" is 127.0.0.1 here, also where it has an IPv6 address that this machine does not.
+    family, kind, _, _, address = min(found, key=lambda each: each[0] != socket.AF_INET)
+    guarded = settings.anonymous or settings.keys_file or settings.keys
+    if not (guarded or ipaddress.ip_address(address[0]).is_loopback):
+        raise StartFailed(
+            f"on {settings.host} anyone who reaches this machine could use every queue: listen on 127.0.0.1, "
+            "give access keys with --keys-file, or allow it with --anonymous"
+        )
+    return family, kind, address
 
 
 def address_of(sock: socket.socket) -> str:
@@ -54,7 +64,14 @@ def tls(settings: Settings) -> ssl.SSLContext | None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
-        context.load_cert_chain(settings.tls_cert, settings.tls_key)
+        context.load_cert_chain(settings.tls_cert, settings.tls_key, _no_passphrase)
     except (OSError, ssl.SSLError) as error:
         raise StartFailed(f"--tls-cert {settings.tls_cert} cannot be used: {error}") from None
     return context
+
+
+def _no_passphrase() -> str:
+    # Without this, OpenSSL asks for it on the terminal: in each worker, and with nobody there, for ever.
+    raise StartFailed(
+        "--tls-key needs a passphrase: give a key without one (openssl pkey), that only its owner can read"
+    )

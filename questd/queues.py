@@ -5,6 +5,7 @@ import base64
 import binascii
 import re
 import secrets
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import AfterValidator
@@ -108,22 +109,29 @@ class CreateQueue(Action):
     async def __call__(self, questd: Questd, request: Request) -> dict[str, Any]:
         """Make it and return its URL."""
         name = request.namespace.name(self.QueueName)
-        given = self.Attributes or {}
-        scope = self._scope(given)
-        if not await self._is_there(questd, name, scope):
-            fields = stored(given, questd.settings.attribute_limits, scope)
-            if self.tags:
-                tags.check(self.tags, name)
-                fields["tags"] = tags.stored(self.tags)
-            fields = await _claim_target(questd, name, fields, given.get("RedrivePolicy", ""))
+        if not await self.is_there(questd, name):
+            fields = self.fields(questd.settings.attribute_limits)
+            fields = await _claim_target(questd, name, fields, (self.Attributes or {}).get("RedrivePolicy", ""))
             size, retention = questd.settings.max_message_size, min(RETENTION, questd.settings.max_retention)
             secret = secrets.token_hex(20)
             async with registry.creating(questd.library, name):
                 await questd.call("quest_create", name, secret, _wait_ms(questd), size, retention, *flat(fields))
         return {"QueueUrl": questd.url(name, request)}
 
-    async def _is_there(self, questd: Questd, name: str, scope: str | None) -> bool:
-        """Say whether there is such a queue; then its attributes must be those given, whatever else a new one needs."""
+    def fields(self, limits: Mapping[str, int]) -> Texts:
+        """Return what the hash of a new queue gets, its dead-letter queue as an ARN still; `limits` as for `stored`."""
+        fields = stored(self.Attributes or {}, limits, self._scope())
+        if self.tags:
+            tags.check(self.tags, self.QueueName)
+            fields["tags"] = tags.stored(self.tags)
+        return fields
+
+    async def is_there(self, questd: Questd, name: str) -> bool:
+        """Say whether there is such a queue; then its attributes must be those given, whatever else a new one needs.
+
+        Raises QueueNameExists when they are not. Writes nothing.
+        """
+        scope = self._scope()
         try:
             reply = await questd.call("quest_facts", name, repeat=True)
             facts = questd.learn(name, reply[1])
@@ -138,8 +146,9 @@ class CreateQueue(Action):
             return False
         return True
 
-    def _scope(self, given: Texts) -> str | None:
+    def _scope(self) -> str | None:
         """Return the DeduplicationScope that a new FIFO queue has by default, None for a standard queue."""
+        given = self.Attributes or {}
         fifo = given.get("FifoQueue", "").lower()
         if fifo == "true" and not self.QueueName.endswith(FIFO):
             raise errors.InvalidFifoQueueName

@@ -11,11 +11,12 @@ from typing import Any
 from questd import console, promises, topology
 from questd.access import Access, keys_of
 from questd.action import Questd
-from questd.actions import ACTIONS
+from questd.actions import NAMES
 from questd.app import Application
 from questd.background import Background
 from questd.capacity import Capacity
 from questd.counts import Counts, Page
+from questd.durability import Durability
 from questd.gauges import Gauges
 from questd.library import Library
 from questd.listener import Listener
@@ -44,26 +45,39 @@ async def running(settings: Settings, counts: Page | None = None) -> AsyncIterat
 
     `settings.redis_url` is set and the library loaded. Raises RedisUnavailable when Redis cannot be reached.
     """
-    if settings.redis_url is None:
-        raise ValueError("running() needs settings with a redis_url")
     process = secrets.token_hex(8)
-    primaries = topology.of(settings.redis_url, promises.durability(settings))
-    library = Library(primaries, test_mode=settings.test_mode)
-    capacity = Capacity(settings.max_requests, settings.max_waiting)
-    polls = LongPolls(process, lambda key: library.send("quest_pass", key), primaries, capacity)
-    questd = Questd(settings, library, polls, capacity, counts or Counts(ACTIONS).take(), _gate(settings))
-    primaries.changes.append(questd.ahead_ms.clear)
     dead_letter_after_ms = _dead_letter_after_ms(settings)
+    async with connected(settings, process, promises.durability(settings), counts) as questd:
+        primaries, polls = questd.library.primaries, questd.polls
 
-    async def work(primary: Primary) -> None:
-        await Background(process, library, primary, dead_letter_after_ms).run()
+        async def work(primary: Primary) -> None:
+            await Background(process, questd.library, primary, dead_letter_after_ms).run()
 
-    try:
-        await primaries.connect()
         async with _beside(primaries.with_each(polls.listen), primaries.with_each(work)):
             await polls.listening.wait()
             yield questd
             polls.close()
+
+
+@contextlib.asynccontextmanager
+async def connected(
+    settings: Settings, process: str, durability: Durability | None = None, counts: Page | None = None
+) -> AsyncIterator[Questd]:
+    """Give a questd for actions that wait for nothing; it hears no wakes and does nothing by itself.
+
+    `process` is its name in Redis. For `settings` and failures see `running`.
+    """
+    if settings.redis_url is None:
+        raise ValueError("a questd needs settings with a redis_url")
+    primaries = topology.of(settings.redis_url, durability)
+    library = Library(primaries, test_mode=settings.test_mode)
+    capacity = Capacity(settings.max_requests, settings.max_waiting)
+    polls = LongPolls(process, lambda key: library.send("quest_pass", key), primaries, capacity)
+    questd = Questd(settings, library, polls, capacity, counts or Counts(NAMES).take(), _gate(settings))
+    primaries.changes.append(questd.ahead_ms.clear)
+    try:
+        await primaries.connect()
+        yield questd
     finally:
         await primaries.close()
 

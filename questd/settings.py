@@ -8,7 +8,7 @@ import os
 import re
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,6 +21,18 @@ from questd import addresses
 from questd.addresses import FORMS
 
 PREFIX = "QUESTD_"
+
+LONGEST = 10**9
+"""Seconds of the longest time that can be set: 31 years, which in milliseconds is still exact in Lua."""
+
+MOST = 10**12
+"""The most messages that can be set: beyond what any Redis holds, and exact in Lua."""
+
+TABLES = frozenset({"queues"})
+"""What the TOML file may hold beside settings (declared.py)."""
+
+ENDPOINT = f"{PREFIX}ENDPOINT"
+"""Where the command line finds a server: a variable that is no setting of one."""
 
 
 class BadSetting(Exception):
@@ -68,13 +80,20 @@ def _redis_url(url: str) -> str:
     return url
 
 
+class _File(TomlConfigSettingsSource):
+    """The settings in the TOML file."""
+
+    def __call__(self) -> dict[str, Any]:
+        return {name: value for name, value in super().__call__().items() if name not in TABLES}
+
+
 class Settings(BaseSettings):
     """The settings of one questd: those given here, then QUESTD_* variables, then the TOML file, then the defaults."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", frozen=True)
 
     config: Annotated[Path, AfterValidator(_file)] | None = Field(
-        None, description="TOML file with settings, one `name = value` a line"
+        None, description="TOML file with settings, one `name = value` a line, and queues, a table [queues.NAME] each"
     )
     host: str = Field("127.0.0.1", min_length=1, description="address to listen on")
     port: int = Field(9324, ge=0, le=65535, description="TCP port to listen on; 0 takes any free one")
@@ -127,11 +146,19 @@ class Settings(BaseSettings):
         2**20, ge=1024, le=2**26, description="bytes of a message, and of a batch, at most; as on AWS by default"
     )
     max_retention: int = Field(
-        14 * 24 * 3600, ge=60, description="seconds that a queue may keep its messages at most; as on AWS by default"
+        14 * 24 * 3600,
+        ge=60,
+        le=LONGEST,
+        description="seconds that a queue may keep its messages at most; as on AWS by default",
     )
-    max_in_flight: int = Field(120_000, ge=1, description="messages of a queue in flight at most, as on AWS by default")
+    max_in_flight: int = Field(
+        120_000, ge=1, le=MOST, description="messages of a queue in flight at most, as on AWS by default"
+    )
     max_messages: int | None = Field(
-        None, ge=1, description="messages of a queue at most, in flight and delayed ones too; none: no limit, as on AWS"
+        None,
+        ge=1,
+        le=MOST,
+        description="messages of a queue at most, in flight and delayed ones too; none: no limit, as on AWS",
     )
     max_connections: int = Field(
         10_000, ge=1, description="connections that each worker serves at most; any more get a 503 and are closed"
@@ -154,7 +181,7 @@ class Settings(BaseSettings):
         default=False,
         description="keep the queues of each region and account apart; a request's signature or host says which",
     )
-    dead_letter_after: Annotated[float, Field(ge=0, allow_inf_nan=False)] | Literal["never"] = Field(
+    dead_letter_after: Annotated[float, Field(ge=0, le=LONGEST, allow_inf_nan=False)] | Literal["never"] = Field(
         2.0,
         examples=["0", "2.5", "never"],
         description="seconds from a message's last timeout to its move to the dead-letter queue, 0 or more; "
@@ -164,14 +191,18 @@ class Settings(BaseSettings):
         default=False,
         description="as slow as AWS: 60 s after DeleteQueue and between purges, dead-lettering only on a receive",
     )
-    test_mode: bool = Field(default=False, description="let tests move the clock: POST /_questd/clock")
+    test_mode: bool = Field(
+        default=False, description="let tests move the clock and ask for chaos: POST /_questd/clock, /_questd/chaos"
+    )
     anonymous: bool = Field(default=False, description="serve anyone, also beyond this machine")
     keys_file: Annotated[Path, AfterValidator(_file)] | None = Field(
         None,
         description="TOML file of access keys, a table for each id with its secret, account and rights; then every "
         "request must be signed, or a queue's policy must allow it",
     )
-    keys: str | None = Field(None, repr=False, description="more access keys: id:secret,id:secret, with all rights")
+    keys: str | None = Field(
+        None, min_length=1, repr=False, description="more access keys: id:secret,id:secret, with all rights"
+    )
     tls_cert: Annotated[Path, AfterValidator(_file)] | None = Field(
         None, description="PEM file with the certificate, and those above it, to serve HTTPS with"
     )
@@ -203,7 +234,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         path = (env_settings() | init_settings()).get("config")
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, path)
+        return init_settings, env_settings, _File(settings_cls, path)
 
 
 def flag(name: str) -> str:
@@ -218,7 +249,7 @@ def variable(name: str) -> str:
 
 def unknown_variables() -> list[str]:
     """Return the names of the QUESTD_* variables that are no setting."""
-    known = {variable(name) for name in Settings.model_fields}
+    known = {ENDPOINT, *map(variable, Settings.model_fields)}
     return sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known)
 
 
@@ -226,19 +257,33 @@ def read(flags: Mapping[str, Any]) -> Settings:
     """Return the settings, `flags` (field name → value) before all other sources. Raises BadSetting."""
     config = flags.get("config") or os.environ.get(variable("config"))
     try:
-        return Settings(**flags)
+        found = Settings(**flags)
+        if found.config:
+            _check_mode(found.config)
     except ValidationError as error:
         by_name = {str(detail["loc"][0]): detail for detail in error.errors()}
         problems = [_problem(name, detail, flags, config) for name, detail in by_name.items()]
         raise BadSetting("; ".join(problems)) from None
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadSetting(f"{config}: {error}") from None
+    return found
+
+
+def _check_mode(config: Path) -> None:
+    """Refuse a file with access keys that others can read, as one of --keys-file is."""
+    if config.stat().st_mode & 0o077 and "keys" in tomllib.loads(config.read_text()):
+        raise BadSetting(f"{config} has access keys and can be read by others than its owner: chmod 600 {config}")
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return the question after a name that is close to a known one, '' after any other."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {near[0]}?)" if near else ""
 
 
 def _problem(name: str, detail: ErrorDetails, flags: Mapping[str, Any], config: object) -> str:
     if detail["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(name, Settings.model_fields, n=1)
-        return f"{name} in {config} is no setting" + (f" (did you mean {near[0]}?)" if near else "")
+        return f"{name} in {config} is no setting{did_you_mean(name, [*Settings.model_fields, *TABLES])}"
     if name in flags:
         origin = flag(name)
     else:

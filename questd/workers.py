@@ -17,9 +17,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import NoReturn
 
-from questd import descriptors, loader, logs, promises, worker
+from questd import declared, descriptors, loader, logs, promises, worker
 from questd.access import BadKeys, keys_of
-from questd.actions import ACTIONS
+from questd.actions import NAMES
 from questd.counts import Counts, Page
 from questd.crew import DRAIN, Crew, Forked
 from questd.embedded import Embedded, Restarts, StartFailed, wait_until_ready
@@ -71,6 +71,7 @@ def run(settings: Settings, again: Callable[[], Settings]) -> None:
 def check(settings: Settings) -> None:
     """Raise BadSetting when settings do not fit together, StartFailed when the files that they name cannot be used."""
     promises.check(settings)
+    declared.read(settings)
     try:
         keys_of(settings.keys_file, settings.keys)
     except BadKeys as error:
@@ -87,10 +88,10 @@ class Supervisor:
         self._as_read = settings
         self._again = again
         self._settings = descriptors.fitted(settings).model_copy(update={"port": sock.getsockname()[1]})
-        self._counts = Counts(ACTIONS, PAGES * settings.workers + MORE_PAGES)
+        self._counts = Counts(NAMES, PAGES * settings.workers + MORE_PAGES)
         self._socket = sock
         self._console_socket = console
-        self._stopping = self._reloading = self._replacing = False
+        self._stopping = self._reloading = self._replacing = self._declaring = False
         self._announced = False
         self._embedded: Embedded | None = None
         self._restarts = Restarts()
@@ -124,6 +125,9 @@ class Supervisor:
                 self._follow_loader(self._loader)
             if self._reloading:
                 self._reload()
+            if self._declaring and not self._loader:
+                self._declaring = False
+                self._loader = self._fork(self._declare)
             if self._replacing:
                 self._replacing = False
                 for crew in self._crews:
@@ -212,6 +216,7 @@ class Supervisor:
         kept = {name: getattr(self._settings, name) for name in fixed}
         self._settings = descriptors.fitted(read).model_copy(update=kept)
         logs.configure(read)
+        self._declaring = True
         if self._workers.begun:  # else the loader is not done yet, and they come with these settings
             for crew in self._crews:
                 crew.replace()
@@ -273,6 +278,11 @@ class Supervisor:
             wait_until_ready(self._embedded.socket_path)
             self._embedded.mend()
         loader.run(self._settings, report, private=self._embedded is not None)
+        loader.declare(self._settings, report)
+
+    def _declare(self, report: int, _: Page) -> None:
+        """Make the queues that are declared in the configuration file."""
+        loader.declare(self._settings, report)
 
     def _serve(self, report: int, page: Page) -> None:
         """Serve requests until a signal or the end of the supervisor."""

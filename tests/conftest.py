@@ -10,6 +10,7 @@ from questd.action import Questd
 from questd.settings import Settings
 from tests.client import Sqs, serving
 from tests.clusters import ClusterServers, cluster
+from tests.people import People
 from tests.servers import RedisServer, running
 
 # Whoever wants the console says so: tests run beside each other, and beside a questd that somebody uses.
@@ -58,3 +59,15 @@ async def questd(redis_server: RedisServer) -> AsyncIterator[Questd]:
     await library.load(redis_server.url, test_mode=True)
     async with server.running(Settings(redis_url=redis_server.url, test_mode=True)) as running:
         yield running
+
+
+@pytest.fixture
+async def people(
+    redis_server: RedisServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[People]:
+    """Give a command line whose server is a questd on an empty Redis."""
+    for name in [name for name in os.environ if name.startswith("AWS_") or name in {"NO_COLOR", "FORCE_COLOR"}]:
+        monkeypatch.delenv(name)
+    async with serving(redis_server.url) as sqs:
+        monkeypatch.setenv("QUESTD_ENDPOINT", sqs.url)
+        yield People(sqs, capsys)

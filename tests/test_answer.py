@@ -125,6 +125,15 @@ async def test_the_clock_is_for_tests_only(sqs: Sqs, redis_server: RedisServer) 
         assert response.status == 404
 
 
+async def test_the_clock_is_put_back(sqs: Sqs) -> None:
+    """A clock that was moved is put back to the time of day, and from there moved again when asked to."""
+    times = []
+    for move in ({}, {"advance": 100}, {"reset": True}, {"reset": True, "advance": 50}):
+        async with sqs.session.post(f"{sqs.url}/_questd/clock", json=move) as response:
+            times.append((await response.json())["now_ms"] // 1000)
+    assert [pytest.approx(time - times[0], abs=5) for time in times] == [0, 100, 0, 50]
+
+
 @pytest.mark.parametrize(
     ("action", "body", "headers"),
     [

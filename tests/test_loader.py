@@ -3,6 +3,8 @@
 import logging
 import os
 import socket
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -14,12 +16,17 @@ from tests.servers import RedisServer, free_port
 
 def load(url: str, *, private: bool = False) -> tuple[int, str]:
     """Load the library in a process of its own; return its exit status and what it reported."""
+    return forked(lambda write: loader.run(Settings(redis_url=url), write, private=private))
+
+
+def forked(work: Callable[[int], None]) -> tuple[int, str]:
+    """Do a loader's work in a process of its own; return its exit status and what it reported."""
     report, write = os.pipe()
     pid = os.fork()
     if pid == 0:
         logging.basicConfig(stream=os.fdopen(2, "w", closefd=False), force=True)
         try:
-            loader.run(Settings(redis_url=url), write, private=private)
+            work(write)
         except BaseException:  # noqa: BLE001  # the process ends here whatever it is
             os._exit(9)
         os._exit(0)
@@ -65,3 +72,24 @@ def test_no_redis_but_something_else() -> None:
 def test_a_refusal_names_the_server() -> None:
     """A library that is refused is told with the URL, whose password is hidden."""
     assert loader.explained(LibraryRefused("too old"), "redis://me:secret@host") == "redis://***@host: too old"
+
+
+def test_declared_queues(redis_server: RedisServer, tmp_path: Path) -> None:
+    """Declared queues are made; one that cannot be is reported with its line, a Redis that is not there as ever."""
+    file = tmp_path / "questd.toml"
+
+    def declare(content: str, url: str) -> tuple[int, str]:
+        file.write_text(content)
+        return forked(lambda write: loader.declare(Settings(redis_url=url, config=file), write))
+
+    assert load(redis_server.url) == (0, "")
+    assert declare("[queues.orders]", redis_server.url) == (0, "")
+    with redis_server.client() as client:
+        assert client.exists("quest:{orders}")
+    status, said = declare('[queues.a]\ndead_letter_queue = "b"\nmax_receive_count = 1', redis_server.url)
+    assert status == 1
+    assert said.startswith(f"{file}, line 1: [queues.a] Value ")
+    status, said = declare("[queues.orders]", f"redis://:secret@127.0.0.1:{free_port()}")
+    assert status == 1
+    assert said.startswith("no Redis at redis://***@127.0.0.1:")
+    assert declare("", f"redis://127.0.0.1:{free_port()}") == (0, "")

@@ -1,6 +1,7 @@
 """The command line: what it teaches, and the one line that it says when something is wrong."""
 
 import contextlib
+import logging
 import os
 import socket
 import subprocess
@@ -23,6 +24,9 @@ def _no_variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.delenv(name)
     monkeypatch.setenv("QUESTD_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("QUESTD_CONSOLE_PORT", "off")
+    root = logging.getLogger()  # serve sets it up: later tests have it as it was
+    monkeypatch.setattr(root, "handlers", root.handlers)
+    monkeypatch.setattr(root, "level", root.level)
 
 
 def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -66,7 +70,7 @@ def test_help_of_serve(capsys: pytest.CaptureFixture[str]) -> None:
         assert str(field.description) in words
 
 
-@pytest.mark.parametrize("command", ["serve", "load", "unload", "backup", "restore"])
+@pytest.mark.parametrize("command", ["serve", "check", "import", "load", "unload", "backup", "restore"])
 def test_help_has_an_example(capsys: pytest.CaptureFixture[str], command: str) -> None:
     """The help of a command shows how it is used."""
     with pytest.raises(SystemExit, match=r"^0$"):

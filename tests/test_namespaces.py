@@ -49,7 +49,8 @@ def test_names_inside() -> None:
     assert HOME.of_account("x") == HOME
 
 
-async def _ask(sqs: Sqs, region: str, account: str, action: str, **members: Any) -> Reply:
+async def ask(sqs: Sqs, region: str, account: str, action: str, **members: Any) -> Reply:
+    """Ask for an action as an account in a region."""
     headers = {**JSON, "X-Amz-Target": f"AmazonSQS.{action}", "Authorization": SIGNED.format(account, region)}
     return await sqs.post(json.dumps(members).encode(), headers)
 
@@ -60,32 +61,32 @@ async def test_regions_and_accounts_are_apart(redis_server: RedisServer) -> None
         places = [(region, account) for region in ("us-east-1", "eu-west-1") for account in ("AKID", "111122223333")]
         urls = {}
         for region, account in places:
-            reply = await _ask(sqs, region, account, "CreateQueue", QueueName="q")
+            reply = await ask(sqs, region, account, "CreateQueue", QueueName="q")
             urls[region, account] = reply.json["QueueUrl"]
             body = f"{region} {account}"
-            await _ask(sqs, region, account, "SendMessage", QueueUrl=urls[region, account], MessageBody=body)
-        await _ask(sqs, "us-east-1", "AKID", "CreateQueue", QueueName="z")
+            await ask(sqs, region, account, "SendMessage", QueueUrl=urls[region, account], MessageBody=body)
+        await ask(sqs, "us-east-1", "AKID", "CreateQueue", QueueName="z")
         for region, account in places:
             url = urls[region, account]
             number = account if account.isdecimal() else "000000000000"
             assert url == f"{sqs.url}/{number}/q"
-            reply = await _ask(sqs, region, account, "ReceiveMessage", QueueUrl="q")
+            reply = await ask(sqs, region, account, "ReceiveMessage", QueueUrl="q")
             assert [message["Body"] for message in reply.json["Messages"]] == [f"{region} {account}"]
-            reply = await _ask(sqs, region, account, "GetQueueAttributes", QueueUrl=url, AttributeNames=["QueueArn"])
+            reply = await ask(sqs, region, account, "GetQueueAttributes", QueueUrl=url, AttributeNames=["QueueArn"])
             assert reply.json["Attributes"]["QueueArn"] == f"arn:aws:sqs:{region}:{number}:q"
             own = ["q", "z"] if (region, account) == ("us-east-1", "AKID") else ["q"]
-            reply = await _ask(sqs, region, account, "ListQueues")
+            reply = await ask(sqs, region, account, "ListQueues")
             assert [found.rpartition("/")[2] for found in reply.json["QueueUrls"]] == own
-            reply = await _ask(sqs, region, account, "ListQueues", QueueNamePrefix="q", MaxResults=1)
+            reply = await ask(sqs, region, account, "ListQueues", QueueNamePrefix="q", MaxResults=1)
             assert reply.json == {"QueueUrls": [url]}
 
 
 async def test_the_account_in_a_url(redis_server: RedisServer) -> None:
     """The account in a QueueUrl, in a path, and QueueOwnerAWSAccountId select the owner."""
     async with serving(redis_server.url, multi_region=True) as sqs:
-        await _ask(sqs, "us-east-1", "111122223333", "CreateQueue", QueueName="q")
+        await ask(sqs, "us-east-1", "111122223333", "CreateQueue", QueueName="q")
         owner = {"QueueOwnerAWSAccountId": "111122223333"}
-        url = (await _ask(sqs, "us-east-1", "AKID", "GetQueueUrl", QueueName="q", **owner)).json["QueueUrl"]
+        url = (await ask(sqs, "us-east-1", "AKID", "GetQueueUrl", QueueName="q", **owner)).json["QueueUrl"]
         assert url == f"{sqs.url}/111122223333/q"
         assert (await sqs.ask("GetQueueUrl", QueueName="q")).status == 400
         await sqs("SendMessage", QueueUrl=url, MessageBody="x")
@@ -99,30 +100,30 @@ async def test_dead_letters_stay_in_their_namespace(redis_server: RedisServer) -
     policy = json.dumps({"deadLetterTargetArn": f"{arn}:dead", "maxReceiveCount": 1})
     async with serving(redis_server.url, multi_region=True) as sqs:
         for name in ("dead", "q"):
-            await _ask(sqs, "eu-west-1", "AKID", "CreateQueue", QueueName=name)
+            await ask(sqs, "eu-west-1", "AKID", "CreateQueue", QueueName=name)
         reply = await sqs.ask("CreateQueue", QueueName="home", Attributes={"RedrivePolicy": policy})
         assert reply.error[3].endswith("Dead-letter target owner should be same as the source.")
         given = {"QueueUrl": "q", "Attributes": {"RedrivePolicy": policy}}
-        assert (await _ask(sqs, "eu-west-1", "AKID", "SetQueueAttributes", **given)).status == 200
-        reply = await _ask(
+        assert (await ask(sqs, "eu-west-1", "AKID", "SetQueueAttributes", **given)).status == 200
+        reply = await ask(
             sqs, "eu-west-1", "AKID", "GetQueueAttributes", QueueUrl="q", AttributeNames=["RedrivePolicy"]
         )
         assert json.loads(reply.json["Attributes"]["RedrivePolicy"]) == json.loads(policy)
-        reply = await _ask(sqs, "eu-west-1", "AKID", "ListDeadLetterSourceQueues", QueueUrl="dead")
+        reply = await ask(sqs, "eu-west-1", "AKID", "ListDeadLetterSourceQueues", QueueUrl="dead")
         assert reply.json == {"queueUrls": [f"{sqs.url}/000000000000/q"]}
-        await _ask(sqs, "eu-west-1", "AKID", "SendMessage", QueueUrl="q", MessageBody="x")
+        await ask(sqs, "eu-west-1", "AKID", "SendMessage", QueueUrl="q", MessageBody="x")
         for _ in range(2):
-            await _ask(sqs, "eu-west-1", "AKID", "ReceiveMessage", QueueUrl="q", VisibilityTimeout=0)
+            await ask(sqs, "eu-west-1", "AKID", "ReceiveMessage", QueueUrl="q", VisibilityTimeout=0)
         names = ["DeadLetterQueueSourceArn"]
-        reply = await _ask(sqs, "eu-west-1", "AKID", "ReceiveMessage", QueueUrl="dead", AttributeNames=names)
+        reply = await ask(sqs, "eu-west-1", "AKID", "ReceiveMessage", QueueUrl="dead", AttributeNames=names)
         assert reply.json["Messages"][0]["Attributes"] == {"DeadLetterQueueSourceArn": f"{arn}:q"}
-        assert (await _ask(sqs, "eu-west-1", "AKID", "StartMessageMoveTask", SourceArn=f"{arn}:dead")).status == 200
+        assert (await ask(sqs, "eu-west-1", "AKID", "StartMessageMoveTask", SourceArn=f"{arn}:dead")).status == 200
 
 
 async def test_no_way_into_another_namespace(redis_server: RedisServer) -> None:
     """Neither a prefix nor an ARN that is none leads to the queues of another namespace, or to a server error."""
     async with serving(redis_server.url, multi_region=True) as sqs:
-        await _ask(sqs, "eu-west-1", "AKID", "CreateQueue", QueueName="q")
+        await ask(sqs, "eu-west-1", "AKID", "CreateQueue", QueueName="q")
         for prefix in ("~", "~eu-west-1/", "/"):
             assert await sqs("ListQueues", QueueNamePrefix=prefix) == {}
         for region in ("a/b", "~eu-west-1", "", "EU", "eu-west-1 "):
@@ -134,7 +135,7 @@ async def test_one_namespace_without_it(sqs: Sqs) -> None:
     """Without the setting every region and account means the same queues."""
     await sqs.create()
     for region, account in (("eu-west-1", "AKID"), ("us-east-1", "111122223333")):
-        reply = await _ask(sqs, region, account, "GetQueueUrl", QueueName="q")
+        reply = await ask(sqs, region, account, "GetQueueUrl", QueueName="q")
         assert reply.json == {"QueueUrl": f"{sqs.url}/000000000000/q"}
     url = (await sqs("GetQueueUrl", QueueName="q", QueueOwnerAWSAccountId="111122223333"))["QueueUrl"]
     assert url == f"{sqs.url}/000000000000/q"
@@ -155,9 +156,9 @@ async def test_arns_name_the_cloud(redis_server: RedisServer, region: str, cloud
 async def test_the_sender_is_the_account_that_signed(redis_server: RedisServer) -> None:
     """SenderId is the account of who sent, whoever owns the queue or receives."""
     async with serving(redis_server.url, multi_region=True) as sqs:
-        url = (await _ask(sqs, "us-east-1", "111122223333", "CreateQueue", QueueName="q")).json["QueueUrl"]
+        url = (await ask(sqs, "us-east-1", "111122223333", "CreateQueue", QueueName="q")).json["QueueUrl"]
         for account in ("AKID", "444455556666"):
-            await _ask(sqs, "us-east-1", account, "SendMessage", QueueUrl=url, MessageBody="x")
+            await ask(sqs, "us-east-1", account, "SendMessage", QueueUrl=url, MessageBody="x")
         messages = await sqs.receive(url, MaxNumberOfMessages=10, AttributeNames=["SenderId"])
         assert [message["Attributes"]["SenderId"] for message in messages] == ["000000000000", "444455556666"]
 
@@ -176,19 +177,19 @@ async def test_move_tasks_are_their_namespaces(redis_server: RedisServer) -> Non
     policy = json.dumps({"deadLetterTargetArn": f"{arn}:dead", "maxReceiveCount": 1})
     async with serving(redis_server.url, multi_region=True) as sqs:
         await sqs.create("q")
-        await _ask(sqs, "eu-west-1", "AKID", "CreateQueue", QueueName="dead")
-        await _ask(sqs, "eu-west-1", "AKID", "CreateQueue", QueueName="q", Attributes={"RedrivePolicy": policy})
+        await ask(sqs, "eu-west-1", "AKID", "CreateQueue", QueueName="dead")
+        await ask(sqs, "eu-west-1", "AKID", "CreateQueue", QueueName="q", Attributes={"RedrivePolicy": policy})
         source = {"SourceArn": f"{arn}:dead"}
         here = "arn:aws:sqs:us-east-1:000000000000:q"
-        reply = await _ask(sqs, "eu-west-1", "AKID", "StartMessageMoveTask", **source, DestinationArn=here)
+        reply = await ask(sqs, "eu-west-1", "AKID", "StartMessageMoveTask", **source, DestinationArn=here)
         assert reply.error[3] == "The resource that you specified for the DestinationArn parameter doesn't exist."
         rate = {"MaxNumberOfMessagesPerSecond": 1}
-        task = (await _ask(sqs, "eu-west-1", "AKID", "StartMessageMoveTask", **source, **rate)).json
+        task = (await ask(sqs, "eu-west-1", "AKID", "StartMessageMoveTask", **source, **rate)).json
         for region, account in (("us-east-1", "AKID"), ("eu-west-1", "111122223333")):
             for action, given in (
                 ("StartMessageMoveTask", source),
                 ("ListMessageMoveTasks", source),
                 ("CancelMessageMoveTask", task),
             ):
-                assert (await _ask(sqs, region, account, action, **given)).status == 404
-        assert (await _ask(sqs, "eu-west-1", "AKID", "ListMessageMoveTasks", **source)).status == 200
+                assert (await ask(sqs, region, account, action, **given)).status == 404
+        assert (await ask(sqs, "eu-west-1", "AKID", "ListMessageMoveTasks", **source)).status == 200

@@ -318,3 +318,55 @@ def test_a_worker_for_every_core() -> None:
     """Without a number there is one worker for every core."""
     with starting("--ephemeral", workers=()) as questd:
         until(lambda: len(questd.pids("serve")) == cores())
+
+
+def test_declared_queues(tmp_path: Path) -> None:
+    """Queues of the configuration file are there when questd is ready; SIGHUP makes what was added, a mistake changes nothing."""
+    file = tmp_path / "questd.toml"
+    file.write_text('[queues.orders]\ndead_letter_queue = "dead"\nmax_receive_count = 2\n[queues.dead]\n')
+    with serving("--ephemeral", "--config", str(file)) as questd, questd.redis() as client:
+        assert client.zrange("quest:queues", 0, -1) == [b"dead", b"orders"]
+        with file.open("a") as more:
+            more.write("[queues.more]\n")
+        questd.process.send_signal(signal.SIGHUP)
+        until(lambda: client.exists("quest:{more}"))
+        file.write_text("[queues.yet-more]\nVisibilityTimeout = -1\n")
+        questd.process.send_signal(signal.SIGHUP)
+        until(
+            lambda: (
+                f"the settings stay as they are: {file}, line 2: [queues.yet-more] Invalid" in questd.errors.read_text()
+            )
+        )
+        file.write_text('[queues.more]\ndead_letter_queue = "nowhere"\nmax_receive_count = 2\n')
+        questd.process.send_signal(signal.SIGHUP)
+        until(lambda: f"questd: ERROR: {file}, line 1: [queues.more] Value" in questd.errors.read_text())
+        assert questd.lives()
+        assert client.zrange("quest:queues", 0, -1) == [b"dead", b"more", b"orders"]
+
+
+def test_a_private_server_that_comes_back_has_them(tmp_path: Path) -> None:
+    """A private server that died with all it held has the declared queues again."""
+    file = tmp_path / "questd.toml"
+    file.write_text("[queues.orders]\n")
+    with serving("--ephemeral", "--config", str(file)) as questd, questd.redis() as client:
+        os.kill(questd.server_pid(), signal.SIGKILL)
+
+        def there() -> bool:
+            with suppress(redis.RedisError):
+                return bool(client.exists("quest:{orders}"))
+            return False
+
+        until(there)
+
+
+def test_a_queue_that_cannot_be_ends_the_start(tmp_path: Path) -> None:
+    """What Redis refuses of a declared queue is one line with the file's line, and status 1."""
+    file = tmp_path / "questd.toml"
+    file.write_text(
+        '[queues.orders]\n\nRedrivePolicy = { deadLetterTargetArn = "arn:aws:sqs:us-east-1:000000000000:d", maxReceiveCount = 1 }'
+    )
+    with starting("--ephemeral", "--config", str(file)) as questd:
+        assert questd.process.wait(10) == 1
+        last = questd.errors.read_text().splitlines()[-1]
+        assert last.startswith(f"questd: {file}, line 3: [queues.orders] Value ")
+        assert last.endswith("Dead letter target does not exist.")

@@ -1,0 +1,189 @@
+"""What `questd check` says of settings, declared queues and a Redis, and that it changes none of them."""
+
+import asyncio
+import re
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from questd import checkup, declared, library
+from questd.__main__ import main
+from questd.settings import Settings
+from tests.servers import DEFAULT, RedisServer, free_port, running
+from tests.test_library import newer
+
+QUEUES = """
+[queues.orders]
+VisibilityTimeout = 60
+dead_letter_queue = "orders-dead"
+max_receive_count = 5
+tags = { team = "shop" }
+
+[queues.orders-dead]
+"""
+
+
+def check(path: Path, content: str = "", **settings: Any) -> list[str]:
+    """Return the lines that are said of a file and settings."""
+    file = path / "questd.toml"
+    file.write_text(content)
+    read = Settings.model_validate({"config": file, "data_dir": path / "data"} | settings)
+    return [str(finding).replace(str(path), "DIR") for finding in checkup.findings(read)]
+
+
+def wrong(lines: list[str]) -> list[str]:
+    """Return the lines that tell something wrong."""
+    return [line.removeprefix("WRONG  ") for line in lines if line.startswith("WRONG")]
+
+
+def load(redis: RedisServer) -> None:
+    """Put the library into a Redis."""
+    asyncio.run(library.load(redis.url, test_mode=False))
+
+
+def test_a_private_server(tmp_path: Path) -> None:
+    """Without a Redis it is said which server will be started, on which data; no directory is made."""
+    lines = check(tmp_path, QUEUES)
+    assert wrong(lines) == []
+    assert "ok     queues: 2 declared in DIR/questd.toml" in lines
+    assert re.match(r"ok     Redis: a private \w+ [\d.]+ with data in DIR/data, which will be started", lines[-1])
+    assert [each.name for each in tmp_path.iterdir()] == ["questd.toml"]
+
+
+def test_a_private_server_that_runs(tmp_path: Path) -> None:
+    """One that runs is asked; one that was killed has left its socket behind, and will be started."""
+    data = tmp_path / "data"
+    data.mkdir()
+    with running(DEFAULT, "--unixsocket", str(tmp_path / "redis.sock")):
+        (data / "socket").write_text(str(tmp_path / "redis.sock"))
+        lines = check(tmp_path)
+        assert "which runs" in lines[-3]
+        assert "has no library" in lines[-2]
+    assert "will be started" in check(tmp_path)[-1]
+
+
+def test_data_that_cannot_be_kept(tmp_path: Path) -> None:
+    """A data directory that cannot be made, and one that another server wrote, are wrong."""
+    (tmp_path / "data").write_text("")
+    assert wrong(check(tmp_path)) == ["cannot keep data in DIR/data: DIR/data is not a directory that can be written"]
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "server").write_text("valkey 99.0\n")
+    assert "written by valkey 99.0" in wrong(check(tmp_path, data_dir=tmp_path / "other"))[0]
+
+
+def test_everything_wrong_is_told(tmp_path: Path) -> None:
+    """Ports, keys, certificates, queues and durability are each told, and Redis is not asked before they are right."""
+    keys = tmp_path / "keys.toml"
+    keys.write_text("")
+    keys.chmod(0o644)
+    lines = check(
+        tmp_path,
+        "[queues.a]\nDelaySeconds = 901",
+        host="192.0.2.1",
+        keys_file=keys,
+        tls_key=keys,
+        durability="replicated",
+    )
+    assert [line[:40] for line in wrong(lines)] == [
+        "DIR/keys.toml can be read by others than",
+        "--tls-key is the key of a certificate: g",
+        "DIR/questd.toml, line 2: [queues.a] Inva",
+        "--durability replicated needs a Redis th",
+    ]
+    assert "anyone who reaches this machine" in wrong(check(tmp_path, host="0.0.0.0"))[0]
+    said = check(tmp_path, "[queues.a]\nDelaySeconds = 901", redis_url=f"redis://127.0.0.1:{free_port()}")[-1]
+    assert said == "note   Redis: not asked before the rest is right"
+
+
+def test_no_redis(tmp_path: Path) -> None:
+    """A Redis that cannot be reached is wrong; its password is not told."""
+    [line] = wrong(check(tmp_path, redis_url=f"redis://:secret@127.0.0.1:{free_port()}"))
+    assert line.startswith("no Redis at redis://***@127.0.0.1:")
+
+
+def test_a_redis_without_the_library(redis_server: RedisServer, tmp_path: Path) -> None:
+    """The server's version, what it does not promise and that the library is to be loaded are told; nothing is written."""
+    with redis_server.client() as client:
+        client.function_flush()
+        lines = check(tmp_path, QUEUES, redis_url=redis_server.url)
+        assert wrong(lines) == []
+        [server, doubt] = lines[-2:]
+        assert re.match(
+            r"note   Redis: (Valkey|Redis) [\d.]+ at redis://\S+ has no library, \d+ will be loaded", server
+        )
+        assert doubt.startswith("note   Redis: this Redis has no append-only file")
+        assert client.function_list() == []
+
+
+def test_what_start_would_do(redis_server: RedisServer, tmp_path: Path) -> None:
+    """Of each declared queue it is told whether it will be made or changed; nothing is written."""
+    load(redis_server)
+
+    def told(content: str) -> list[str]:
+        lines = check(tmp_path, content, redis_url=redis_server.url)
+        return [line.removeprefix("ok     queue ") for line in lines if line.startswith("ok     queue ")]
+
+    assert told(QUEUES) == ["orders-dead will be made", "orders will be made"]
+    with redis_server.client() as client:
+        assert client.keys("quest:{*") == []
+        file = tmp_path / "questd.toml"
+        asyncio.run(declared.make(Settings.model_validate({"config": file, "redis_url": redis_server.url})))
+        before = client.info("persistence")["rdb_changes_since_last_save"]
+        assert told(QUEUES) == ["orders-dead is as it is declared", "orders is as it is declared"]
+        assert told(QUEUES.replace("60", "61"))[1] == "orders will be changed: another VisibilityTimeout"
+        assert told(QUEUES.replace("shop", "store"))[1] == "orders will be changed: other tags (team)"
+        assert client.info("persistence")["rdb_changes_since_last_save"] == before
+
+
+def test_a_dead_letter_queue_that_is_nowhere(redis_server: RedisServer, tmp_path: Path) -> None:
+    """A dead-letter queue that is neither declared nor in Redis is wrong, as it is at start; one in Redis is right."""
+    load(redis_server)
+    content = '\n[queues.a]\ndead_letter_queue = "there"\nmax_receive_count = 1'
+    [line] = wrong(check(tmp_path, content, redis_url=redis_server.url))
+    arn = "arn:aws:sqs:us-east-1:000000000000:there"
+    assert line == f"DIR/questd.toml, line 2: [queues.a] its dead-letter queue {arn} is neither declared nor there"
+    with redis_server.client() as client:
+        client.fcall("sendMessage", 1, "there", "x")
+    assert wrong(check(tmp_path, content, redis_url=redis_server.url)) == []
+
+
+def test_another_library(redis_server: RedisServer, tmp_path: Path) -> None:
+    """A newer library than ours is wrong; an older one will be replaced, and is not asked about queues."""
+    with redis_server.client() as client:
+        client.function_load(newer(library.version() + 1), replace=True)
+        assert "loaded by a newer questd" in wrong(check(tmp_path, redis_url=redis_server.url))[0]
+        client.function_load(newer(library.version() - 1), replace=True)
+        lines = check(tmp_path, QUEUES, redis_url=redis_server.url)
+        assert wrong(lines) == []
+        assert any(f"{library.version()} will be loaded" in line for line in lines)
+        client.function_flush()
+
+
+def test_a_user_that_may_not_look(redis_server: RedisServer, tmp_path: Path) -> None:
+    """What the Redis user may not do is told as the rule it lacks."""
+    with redis_server.client() as client:
+        client.execute_command("ACL", "SETUSER", "narrow", "on", ">secret", "+ping")
+        [line] = wrong(check(tmp_path, redis_url=redis_server.url.replace("//", "//narrow:secret@")))
+        assert line.endswith("It lacks: +info")
+        client.execute_command("ACL", "DELUSER", "narrow")
+
+
+def test_the_example_of_the_help(tmp_path: Path) -> None:
+    """The file that the help shows is right."""
+    example = textwrap.dedent(checkup.HELP[checkup.HELP.index("  port") : checkup.HELP.index("A queue has")])
+    lines = check(tmp_path, example)
+    assert wrong(lines) == []
+    assert "ok     queues: 3 declared in DIR/questd.toml" in lines
+
+
+def test_the_exit_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command ends with 0 when serve would start, with 1 and a line that says so when not."""
+    assert main(["check", "--ephemeral"]) == 0
+    output, said = capsys.readouterr()
+    assert (output.count("ok  "), said) == (output.count("\n"), "")
+    assert main(["check", "--data-dir", str(tmp_path), "--host", "0.0.0.0"]) == 1
+    output, said = capsys.readouterr()
+    assert "WRONG  on 0.0.0.0 anyone" in output
+    assert said == "questd: serve would not start so\n"

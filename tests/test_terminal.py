@@ -1,0 +1,78 @@
+"""What people and programs get to see: units, safe texts, lines of JSON, tables and questions."""
+
+import io
+import json
+import sys
+
+import pytest
+
+from questd import terminal
+from questd.terminal import Misused, Screen
+from tests.people import People
+
+STEERING = "a\x1b[31mb\x9b31mc\u202ed"
+"""A body that would colour a terminal in two ways, and turn the direction of its text."""
+
+
+@pytest.mark.parametrize(
+    ("ms", "text"),
+    [(-5, "0 s"), (999, "0 s"), (59_999, "59 s"), (60_000, "1 min"), (7_200_000, "2 h"), (200_000_000, "2 d")],
+)
+def test_lengths_of_time(ms: int, text: str) -> None:
+    """A length of time is told in its largest unit."""
+    assert terminal.lasting(ms) == text
+
+
+def test_plain() -> None:
+    """What steers a terminal is shown as a program would write it; lines and tabs stay."""
+    assert terminal.plain(STEERING) == "a\\x1b[31mb\\u009b31mc\\u202ed"
+    assert terminal.plain("é\n\t☃") == "é\n\t☃"
+
+
+def test_a_line_of_json() -> None:
+    """A line of JSON means what it should and steers no terminal either."""
+    line = terminal.as_line({"Body": STEERING + "é\n"})
+    assert json.loads(line) == {"Body": STEERING + "é\n"}
+    assert line.isascii() is False
+    assert line.count("\n") == 1
+    assert not set("\x1b\x9b\u202e") & set(line)
+
+
+def test_json_that_cannot_be_laid_out(capsys: pytest.CaptureFixture[str]) -> None:
+    """A body is shown as it is when it is no object or array, or one that nests too deep."""
+    screen = Screen(as_json=False)
+    screen.as_json = False
+    for body in ("[" * 100_000, "12", "{"):
+        screen.message({"MessageId": "m", "Body": body})
+        assert capsys.readouterr().out == f"m\n{body}\n\n"
+
+
+def test_nobody_to_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a pipe nobody can be asked: the flag that answers is named."""
+    monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
+    with pytest.raises(Misused, match="--yes"):
+        Screen(as_json=True).agree("Sure?", "--yes")
+
+
+async def test_a_message_cannot_steer_a_terminal(people: People) -> None:
+    """What a body has of a terminal's language is shown, not obeyed, in tables, messages and JSON alike."""
+    url = await people.sqs.create("orders")
+    await people.sqs("SendMessage", QueueUrl=url, MessageBody="a\x9b31mb[red]\nc")
+    table = (await people.at_terminal("peek", "orders")).out
+    assert "a\\u009b31mb[red]⏎c" in table
+    lines = (await people.at_terminal("peek", "orders", "--json")).out
+    assert json.loads(lines)["Body"] == "a\x9b31mb[red]\nc"
+    message = (await people.at_terminal("receive", "orders")).out
+    assert "\x9b" not in table + lines + message
+    assert "a\\u009b31mb[red]\nc\n" in message
+
+
+async def test_colours(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There are colours on a terminal, none in a pipe, and none with NO_COLOR."""
+    await people.sqs.fill(await people.sqs.create("orders"), "ab")
+    assert "\x1b[1;36m" in (await people.at_terminal("receive", "orders")).out
+    monkeypatch.setenv("NO_COLOR", "1")
+    shown = (await people.at_terminal("receive", "orders")).out
+    assert "36m" not in shown
+    assert "received 1 times" in shown
+    assert "\x1b" not in (await people.piped("peek", "orders")).out
