@@ -8,7 +8,10 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 # rich is imported where it is used: a server, which shares the program, needs none of it.
 
@@ -19,6 +22,9 @@ UNPRINTABLE = UNSEEN | {code: f"\\x{code:02x}" for code in range(0x20) if chr(co
 
 Column = Callable[[Mapping[str, Any]], str]
 """What stands in a column of a table, of what is shown in a row."""
+
+NARROW = ((-1, 24), (0, 8))
+"""Which columns of a table give way where a terminal has no room for all: the last one first; and what they keep."""
 
 UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
@@ -71,7 +77,9 @@ class Screen:
             table.add_row(*(Text(plain(column(row)).replace("\n", "⏎")) for column in columns.values()))
         for column in table.columns:
             column.header = str(column.header).removesuffix("#")
-        Console().print(table)
+        console = Console()
+        _fit(table, console.width)
+        console.print(table)
 
     def message(self, message: Mapping[str, Any]) -> None:
         """Show a message with all that is in it."""
@@ -128,6 +136,18 @@ class Screen:
         ) as bars:
             task = bars.add_task(plain(what), total=total)
             yield lambda number: bars.advance(task, number)
+
+
+def _fit(table: "Table", room: int) -> None:
+    """Narrow a table's last column, then its first: left alone, rich would cut short words like a state as well."""
+    from rich.cells import cell_len  # noqa: PLC0415
+
+    widths = [max(cell_len(str(cell)) for cell in (column.header, *column.cells)) for column in table.columns]
+    excess = sum(widths) + 2 * (len(widths) - 1) - room  # two spaces between columns
+    for number, least in NARROW:
+        given = max(min(excess, widths[number] - least), 0)
+        table.columns[number].max_width = widths[number] - given
+        excess -= given
 
 
 def _headline(message: Mapping[str, Any]) -> str:

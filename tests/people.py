@@ -71,7 +71,7 @@ class People:
         command = (sys.executable, "-m", "questd", *arguments)
         return await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe)
 
-    async def at_terminal(self, *arguments: str, typed: str = "", until: str = "") -> Told:
+    async def at_terminal(self, *arguments: str, typed: str = "", until: str = "", width: int = 150) -> Told:
         """Run a command at a terminal where somebody types, and who presses Ctrl-C when a text has been shown."""
         ours, theirs = pty.openpty()
         process = await asyncio.create_subprocess_exec(
@@ -81,7 +81,7 @@ class People:
             stdout=theirs,
             stderr=theirs,
             start_new_session=True,
-            env=os.environ | {"TERM": "xterm-256color", "COLUMNS": "150"},
+            env=os.environ | {"TERM": "xterm-256color", "COLUMNS": str(width)},
         )
         os.close(theirs)
         os.write(ours, typed.encode())

@@ -67,6 +67,18 @@ async def test_a_message_cannot_steer_a_terminal(people: People) -> None:
     assert "a\\u009b31mb[red]\nc\n" in message
 
 
+async def test_a_narrow_terminal(people: People) -> None:
+    """On 80 columns a long body is cut, then an id; all that is short is there in full."""
+    url = await people.sqs.create("orders.fifo", FifoQueue="true")
+    await people.sqs(
+        "SendMessage", QueueUrl=url, MessageBody="b" * 200, MessageGroupId="table-7", MessageDeduplicationId="1"
+    )
+    [head, line] = (await people.at_terminal("peek", "orders.fifo", width=80)).out.splitlines()
+    assert all(title in head for title in ("message id", "state", "age", "receives", "group", "body"))
+    assert all(word in line for word in (" visible ", " table-7 ", "b" * 23 + "…"))
+    assert len(line) <= 80
+
+
 async def test_colours(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
     """There are colours on a terminal, none in a pipe, and none with NO_COLOR."""
     await people.sqs.fill(await people.sqs.create("orders"), "ab")
