@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import web
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from questd import __version__, texts, views
+from questd import __version__, history, texts, views
 from questd.charts import HEIGHT, SPARK_HEIGHT, SPARK_WIDTH, WIDTH
 from questd.history import History
 from questd.visits import Visit, queue_at
@@ -65,6 +65,7 @@ environment.globals |= {
     "height": HEIGHT,
     "spark_width": SPARK_WIDTH,
     "spark_height": SPARK_HEIGHT,
+    "history_queues": history.QUEUES,
 }
 
 

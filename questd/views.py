@@ -97,7 +97,7 @@ async def overview(visit: Visit, past: History, search: str, after: str) -> Over
     rest = [name for name in names if name > after]
     page = rest[:ROWS]
     rows = await asyncio.gather(*(_row(visit, past, name) for name in page))
-    charts = charts_of(past, None) if await visit.may("ListQueues", "") else []
+    charts = charts_of(past, None) if await visit.may("GetQueueAttributes", "") else []  # they are of all queues
     following = page[-1] if len(rest) > ROWS else ""
     return Overview([row for row in rows if row], charts, search, following, len(names), bool(everything))
 

@@ -59,6 +59,17 @@ async def test_finding_queues(both: tuple[Visitor, Sqs]) -> None:
     assert "<script>alert" not in page.text
 
 
+async def test_what_the_figures_are_of(both: tuple[Visitor, Sqs], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there are more queues than the page has, it says that its messages are not those of all of them."""
+    visitor, sqs = both
+    said = "The messages are those of the queues on this page"
+    await sqs.create("a")
+    assert not (await visitor.get("/")).has(said)
+    monkeypatch.setattr(views, "ROWS", 1)
+    await sqs.create("b")
+    assert (await visitor.get("/")).has(said)
+
+
 async def test_pages_of_queues(both: tuple[Visitor, Sqs], monkeypatch: pytest.MonkeyPatch) -> None:
     """Many queues come in pages, each queue on one."""
     visitor, sqs = both

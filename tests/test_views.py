@@ -36,6 +36,22 @@ async def test_rates_and_charts(visit: Visit, sqs: Sqs) -> None:
     assert second.rows[0].spark.startswith("M")
 
 
+async def test_charts_of_all_are_for_who_may_see_all(visit: Visit, sqs: Sqs) -> None:
+    """Who may list all queues, but look at some only, gets no chart of all; who may look at all does."""
+    await sqs.create()
+    past = History()
+    await past.look(visit.questd)
+    await sqs.fill("q", "a")
+    await past.look(visit.questd)
+    some = Key(secret="a secret of some length", allow=["q:GetQueueAttributes", "*:ListQueues"])
+    every = Key(secret="a secret of some length", allow=["*:GetQueueAttributes"])
+    visit.questd.gate = Access({"SOME": some, "EVERY": every}, "000000000000")
+    visit.questd.gate.admit(visit.request, "SOME")
+    assert (await views.overview(visit, past, "", "")).charts == []
+    visit.questd.gate.admit(visit.request, "EVERY")
+    assert (await views.overview(visit, past, "", "")).charts
+
+
 async def test_a_queue_that_goes_meanwhile(visit: Visit, sqs: Sqs) -> None:
     """A queue that is deleted while the page is made is left out."""
     await sqs.create("stays")
