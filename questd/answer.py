@@ -74,7 +74,7 @@ async def answer(questd: Questd, request: Request) -> Answer:
     request.namespace = namespaces.of_request(questd.home, request.headers, request.target)
     if request.method not in {"GET", "POST"}:
         return _no_operation()
-    speak = _aws_json if request.method == "POST" and _speaks_json(request) else _aws_query
+    speak = _aws_json if request.method == "POST" and _speaks_json(request) else query
     begun, capacity = perf_counter_ns(), questd.capacity
     capacity.requests += 1
     try:
@@ -155,7 +155,8 @@ def _json_error(error: errors.SQSError, headers: dict[str, str]) -> Answer:
     return Answer(error.status, aws_json.CONTENT_TYPE, body, headers | more, error=error.name)
 
 
-async def _aws_query(questd: Questd, request: Request) -> Answer:
+async def query(questd: Questd, request: Request) -> Answer:
+    """Return the answer to a request in the Query protocol; who is known already (console.py) need not have signed."""
     request_id = new_request_id()
     headers = {REQUEST_ID: request_id}
     try:
@@ -163,7 +164,7 @@ async def _aws_query(questd: Questd, request: Request) -> Answer:
         parameters = aws_query.parameters(request)
         if "Action" not in parameters:
             return _no_operation()
-        if questd.gate:
+        if questd.gate and not request.principal:
             questd.gate.identify(request)
         action = aws_query.action_of(request, parameters)
         request.asked = action

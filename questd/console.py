@@ -15,8 +15,8 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 from yarl import URL
 
-from questd import acts, answer, errors, metrics, pages
-from questd.action import Questd, Request
+from questd import acts, answer, errors, metrics, namespaces, pages
+from questd.action import PEEK, Questd, Request
 from questd.answer import SERVER
 from questd.history import History
 from questd.pages import HISTORY, VISIT
@@ -32,7 +32,7 @@ SESSIONS = web.AppKey("sessions", Sessions)
 
 COOKIE = "questd_session"
 
-OPEN = ("/health/", "/metrics", "/static/")
+OPEN = ("/health/", "/metrics", "/static/", PEEK)
 """Paths with rules of their own, or with nothing to hide."""
 
 HEADERS = {
@@ -62,6 +62,7 @@ def application(questd: Questd) -> web.Application:
     app.add_routes([*pages.routes(), *acts.routes()])
     app.router.add_get("/health/{name}", _health)
     app.router.add_get("/metrics", _metrics)
+    app.router.add_get(PEEK + "{queue:.*}", _peek)
     app.router.add_get("/login", _login_page)
     app.router.add_post("/login", _login)
     app.router.add_post("/logout", _logout)
@@ -98,14 +99,48 @@ async def _metrics(http: web.Request) -> web.Response:
 
 def _is_trusted(questd: Questd, http: web.Request) -> bool:
     """Tell whether a request comes from somebody who may see everything: with access keys, one who has such a key."""
-    if questd.gate is None:
-        return True
+    return questd.gate is None or questd.gate.trusts(*_told(http))
+
+
+def _told(http: web.Request) -> tuple[str, str]:
+    """Return the access key and the secret that a request tells (HTTP Basic); two empty texts when it tells none."""
     scheme, _, given = http.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
     try:
-        name, colon, secret = b64decode(given, validate=True).decode().partition(":")
+        name, _, secret = b64decode(given, validate=True).decode().partition(":")
     except ValueError:
-        return False
-    return scheme.lower() == "basic" and bool(colon) and questd.gate.trusts(name, secret)
+        return "", ""
+    return (name, secret) if scheme.lower() == "basic" else ("", "")
+
+
+async def _peek(http: web.Request) -> web.Response:
+    """Answer as the SQS port does at this path, but to who is logged in or tells a key: no tool has to sign."""
+    questd = http.app[QUESTD]
+    headers = {"host": http.host, "accept": http.headers.get(hdrs.ACCEPT, "")}
+    request = Request("GET", http.raw_path, headers, b"", peer=http.remote or "")
+    if not request.peeks:  # spelt in another way, it would be a request for any action
+        raise web.HTTPNotFound
+    if not (questd.gate or _is_known_host(http)):
+        raise web.HTTPMisdirectedRequest(text=UNKNOWN_HOST)
+    request.namespace = namespaces.of_request(questd.home, headers, request.target)
+    if questd.gate:
+        questd.gate.admit(request, _holder(http))
+    given = await answer.query(questd, request)
+    return web.Response(
+        status=given.status, body=given.body, headers=given.headers | {"Content-Type": given.content_type}
+    )
+
+
+def _holder(http: web.Request) -> str:
+    """Return whose key a request's cookie was given for, or that it tells; raise 401 when it is neither."""
+    sessions, told = http.app[SESSIONS], _told(http)
+    try:
+        cookie = sessions.login(http.remote or "", *told) if any(told) else http.cookies.get(COOKIE, "")
+    except TooManyFailures:
+        raise web.HTTPTooManyRequests from None
+    name = sessions.holder(cookie or "")
+    if not name:
+        raise web.HTTPUnauthorized(headers={hdrs.WWW_AUTHENTICATE: 'Basic realm="questd: an access key"'})
+    return name
 
 
 @web.middleware

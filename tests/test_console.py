@@ -6,6 +6,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from yarl import URL
 
 from questd import views
 from tests.client import Sqs, serving
@@ -49,6 +50,44 @@ async def test_the_console_is_no_sqs_port(console: Sqs) -> None:
         assert reply.status == 403
     async with console.session.get(console.url, params={"Action": "ListQueues"}) as reply:
         assert reply.headers["Content-Type"].startswith("text/html")
+
+
+PEEK = "/_aws/sqs/messages?QueueUrl=q"
+
+
+async def test_peeking_as_localstack_does(redis_server: RedisServer) -> None:
+    """Without keys the path of LocalStack's shows messages here too, under names that nobody else can give."""
+    async with visiting(redis_server.url) as (visitor, sqs):
+        await sqs.fill(await sqs.create(), "a")
+        for path in (PEEK, "/_aws/sqs/messages/us-east-1/000000000000/q"):
+            assert "<Body>a</Body>" in (await visitor.get(path)).text
+        assert '"Body":"a"' in (await visitor.get(PEEK, Accept="application/json")).text
+        assert (await visitor.get(PEEK, Host="evil.example")).status == 421
+        assert (await visitor.get(PEEK + "&Action=PurgeQueue")).status == 400
+        async with visitor.session.get(URL(f"{visitor.url}/_aws/sqs%2Fmessages?Action=ListQueues", encoded=True)) as it:
+            assert it.status == 404
+
+
+async def test_peeking_with_keys(redis_server: RedisServer, tmp_path: Path) -> None:
+    """With keys, who is logged in or tells a key peeks unsigned, where the key may receive; others are asked for one."""
+    file = tmp_path / "keys.toml"
+    file.write_text('[ALL]\nsecret = "secret of all"\n[SEND]\nsecret = "secret of send"\nallow = ["*:SendMessage"]\n')
+    file.chmod(0o600)
+    async with visiting(redis_server.url, keys_file=file) as (visitor, sqs):
+        await sqs.fill(await sqs.create(), "a")
+
+        async def told(name: str, secret: str) -> int:
+            given = await visitor.get(PEEK, Authorization=aiohttp.encode_basic_auth(name, secret))
+            assert ("<Body>a</Body>" in given.text) == (given.status == 200)
+            return given.status
+
+        stranger = await visitor.get(PEEK)
+        assert (stranger.status, stranger.headers["WWW-Authenticate"].split()[0]) == (401, "Basic")
+        assert [await told("ALL", "secret of all"), await told("ALL", "secret"), await told("", "x")] == [200, 401, 401]
+        assert await told("SEND", "secret of send") == 403
+        await visitor.login("ALL", "secret of all")
+        assert "<Body>a</Body>" in (await visitor.get(PEEK)).text
+        assert [await told("ALL", f"guess {number}") for number in range(20)][-1] == 429
 
 
 async def test_draining(redis_server: RedisServer) -> None:
