@@ -64,7 +64,7 @@ async def test_peeking_as_localstack_does(redis_server: RedisServer) -> None:
         assert '"Body":"a"' in (await visitor.get(PEEK, Accept="application/json")).text
         assert (await visitor.get(PEEK, Host="evil.example")).status == 421
         assert (await visitor.get(PEEK + "&Action=PurgeQueue")).status == 400
-        async with visitor.session.get(URL(f"{visitor.url}/_aws/sqs%2Fmessages?Action=ListQueues", encoded=True)) as it:
+        async with visitor.session.get(URL(f"{visitor.url}/%5Faws/sqs/messages?Action=ListQueues", encoded=True)) as it:
             assert it.status == 404
 
 
