@@ -170,7 +170,8 @@ def _meaning(error: ValueError, table: object) -> tuple[str, str]:
         key = ".".join(map(str, detail["loc"]))
         return f"{key}: {detail['msg'].removeprefix('Value error, ')}", str(detail["loc"][0])
     keys = table if isinstance(table, dict) else ()
-    return str(error), next((key for key in keys if key in str(error)), "")
+    text = " ".join((str(error), *getattr(error, "__notes__", ())))
+    return text, next((key for key in keys if key in str(error)), "")
 
 
 def _ordered(queues: Mapping[str, Declared]) -> Iterator[Declared]:

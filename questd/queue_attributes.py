@@ -19,10 +19,20 @@ Stored = dict[str, str]
 
 NUMBER = re.compile(r"[0-9]{1,18}")
 
+UNLIMITED = 2**63
+"""Where settings have the highest value."""
+
 TEXT_LENGTH = 2048
 PERMISSIONS = ("allowAll", "denyAll", "byQueue")
 SOURCE_ARNS = 10
 TRIES = range(1, 1001)
+
+
+def _wrong(name: str, wanted: str) -> errors.InvalidValue:
+    """Return the error of a value; what it should be is a note, for AWS does not say it."""
+    error = errors.InvalidValue(name)
+    error.add_note(f"It should be {wanted}.")
+    return error
 
 
 def _whole(low: int, high: int) -> Callable[[str, str], Stored]:
@@ -30,7 +40,9 @@ def _whole(low: int, high: int) -> Callable[[str, str], Stored]:
 
     def rule(name: str, value: str) -> Stored:
         if not (NUMBER.fullmatch(value) and low <= int(value) <= high):
-            raise errors.InvalidValue(name)
+            raise _wrong(
+                name, f"a whole number from {low} to {high}" if high < UNLIMITED else f"a whole number, {low} at least"
+            )
         return {name: str(int(value))}
 
     return rule
@@ -38,7 +50,7 @@ def _whole(low: int, high: int) -> Callable[[str, str], Stored]:
 
 def _boolean(name: str, value: str) -> Stored:
     if value.lower() not in {"true", "false"}:
-        raise errors.InvalidValue(name)
+        raise _wrong(name, "true or false")
     return {name: value.lower()}
 
 
@@ -53,7 +65,7 @@ def _one_of(*values: str) -> Callable[[str, str], Stored]:
 
     def rule(name: str, value: str) -> Stored:
         if value not in values:
-            raise errors.InvalidValue(name)
+            raise _wrong(name, " or ".join(values))
         return {name: value}
 
     return rule
@@ -144,8 +156,8 @@ SETTABLE: dict[str, Callable[[str, str], Stored]] = {
     "DelaySeconds": _whole(0, 900),
     "KmsDataKeyReusePeriodSeconds": _whole(60, 86400),
     "KmsMasterKeyId": _text,
-    "MaximumMessageSize": _whole(1024, 2**63),
-    "MessageRetentionPeriod": _whole(60, 2**63),
+    "MaximumMessageSize": _whole(1024, UNLIMITED),
+    "MessageRetentionPeriod": _whole(60, UNLIMITED),
     "Policy": _policy,
     "ReceiveMessageWaitTimeSeconds": _whole(0, 20),
     "RedriveAllowPolicy": _redrive_allow_policy,
@@ -187,7 +199,7 @@ def stored(
     for name, value in attributes.items():
         fields |= _rule(name, fifo=scope is not None)(name, value)
         if name in limits and int(fields[name]) > limits[name]:
-            raise errors.InvalidValue(name)
+            raise _wrong(name, f"at most {limits[name]}")
     by_group = fields.get("FifoThroughputLimit", throughput) == "perMessageGroupId"
     if by_group and fields.get("DeduplicationScope", scope) != "messageGroup":
         raise errors.LimitNeedsScope

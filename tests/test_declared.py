@@ -188,7 +188,7 @@ async def test_regions_and_accounts(loaded: RedisServer, tmp_path: Path) -> None
         ("[queues.orders]\nQueueArn = 'a'", "FILE, line 2: [queues.orders] QueueArn is no attribute to set"),
         (
             "[queues.orders]\n\nVisibilityTimeout = 43201",
-            "FILE, line 3: [queues.orders] Invalid value for the parameter VisibilityTimeout.",
+            "FILE, line 3: [queues.orders] Invalid value for the parameter VisibilityTimeout. It should be a whole number from 0 to 43200.",
         ),
         (
             "[queues.orders]\nVisibilityTimeout = 1.5",
@@ -196,7 +196,7 @@ async def test_regions_and_accounts(loaded: RedisServer, tmp_path: Path) -> None
         ),
         (
             "[queues]\norders.DelaySeconds = true",
-            "FILE, line 2: [queues.orders] Invalid value for the parameter DelaySeconds.",
+            "FILE, line 2: [queues.orders] Invalid value for the parameter DelaySeconds. It should be a whole number from 0 to 900.",
         ),
         (
             "[queues.orders]\nPolicy = { a = 2020-01-01 }",
@@ -209,7 +209,19 @@ async def test_regions_and_accounts(loaded: RedisServer, tmp_path: Path) -> None
         ),
         (
             '[queues."orders.fifo"]\nDeduplicationScope = "group"',
-            'FILE, line 2: [queues."orders.fifo"] Invalid value for the parameter DeduplicationScope.',
+            'FILE, line 2: [queues."orders.fifo"] Invalid value for the parameter DeduplicationScope. It should be queue or messageGroup.',
+        ),
+        (
+            "[queues.orders]\nMaximumMessageSize = 1048577",
+            "FILE, line 2: [queues.orders] Invalid value for the parameter MaximumMessageSize. It should be at most 1048576.",
+        ),
+        (
+            "[queues.orders]\nMessageRetentionPeriod = 59",
+            "FILE, line 2: [queues.orders] Invalid value for the parameter MessageRetentionPeriod. It should be a whole number, 60 at least.",
+        ),
+        (
+            "[queues.orders]\nSqsManagedSseEnabled = 1",
+            "FILE, line 2: [queues.orders] Invalid value for the parameter SqsManagedSseEnabled. It should be true or false.",
         ),
         (
             "[queues.orders]\nmax_receive_count = 1",
