@@ -27,6 +27,12 @@ ROWS = 100
 MESSAGES = 20
 """Messages on a page of a queue."""
 
+RIGHTS = (
+    *("SendMessage", "StartMessageMoveTask", "SetQueueAttributes", "PurgeQueue", "DeleteMessage", "DeleteQueue"),
+    *("TagQueue", "UntagQueue"),
+)
+"""Actions that the pages of a queue have a button for."""
+
 TASKS = 10
 """Move tasks that a queue remembers."""
 
@@ -147,6 +153,8 @@ class Queue(NamedTuple):
     target: Link | None
     tries: str
     sources: list[Link]
+    rights: frozenset[str]
+    """What of RIGHTS he may do with it; a page has no other buttons."""
 
     @property
     def fifo(self) -> bool:
@@ -170,6 +178,7 @@ async def queue(visit: Visit, name: str) -> Queue:
         link(target) if target else None,
         str(policy.get("maxReceiveCount", "")),
         [link(source) for source in sources],
+        frozenset([action for action in RIGHTS if await visit.may(action, name)]),
     )
 
 

@@ -36,7 +36,8 @@ class Visit:
     async def check(self, name: str, queue: str) -> None:
         """Raise AccessDenied unless he may do an action with a queue, by its name inside; '' for none in particular."""
         if self.questd.gate:
-            action = ACTIONS[name].model_construct(QueueUrl=queue)
+            arn = self.questd.arn(queue) if queue else ""  # by which a move task names it
+            action = ACTIONS[name].model_construct(QueueUrl=queue, SourceArn=arn)
             await self.questd.gate.check(self.questd, self.request, action)
 
     async def may(self, name: str, queue: str) -> bool:

@@ -4,6 +4,7 @@ import html
 import json
 import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -213,3 +214,25 @@ async def test_labels_and_headings(both: tuple[Visitor, Sqs]) -> None:
         for field in re.findall(r"<(?:input|select|textarea)[^>]*>", labelled):
             name = re.search(r'id="([^"]+)"', field)
             assert 'type="hidden"' in field or "aria-label" in field or (name and f'for="{name[1]}"' in text), field
+
+
+async def test_buttons_of_who_may_only_look(redis_server: RedisServer, tmp_path: Path) -> None:
+    """A page has no button for what somebody's key does not allow."""
+    file = tmp_path / "keys.toml"
+    file.write_text('[ALL]\nsecret = "secret of all"\n[LOOK]\nsecret = "secret of look"\n')
+    file.write_text(file.read_text() + 'allow = ["*:GetQueueAttributes,ReceiveMessage,ListQueueTags"]\n')
+    file.chmod(0o600)
+    acts = ("Send a message", "Redrive…", "Pause", "Purge…", "Delete…")
+    settings = ("Save attributes", "Remove", "Set tag", "Delete the queue…")
+    async with visiting(redis_server.url, keys_file=file) as (visitor, sqs):
+        dead = await sqs.create("dead")
+        await sqs.fill(dead, "a")
+        await sqs("TagQueue", QueueUrl=dead, Tags={"a": "b"})
+        policy = json.dumps({"deadLetterTargetArn": f"{ARN}:dead", "maxReceiveCount": 1})
+        await sqs.create("q", RedrivePolicy=policy)
+        for name, wanted in (("ALL", True), ("LOOK", False)):
+            await visitor.login(name, f"secret of {name.lower()}")
+            page = await visitor.get("/queues/dead")
+            assert [page.has(act) for act in acts] == [wanted] * len(acts)
+            page = await visitor.get("/queues/dead/settings")
+            assert [page.has(act) for act in settings] == [wanted] * len(settings)

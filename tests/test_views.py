@@ -61,6 +61,16 @@ async def test_a_queue_that_goes_meanwhile(visit: Visit, sqs: Sqs) -> None:
     assert [row.link.name for row in page.rows] == ["stays"]
 
 
+async def test_rights(visit: Visit, sqs: Sqs) -> None:
+    """A queue's pages know what somebody may do with it: all without keys, and no more than his key says."""
+    await sqs.create()
+    assert (await views.queue(visit, "q")).rights == set(views.RIGHTS)
+    key = Key(secret="a secret of some length", allow=["q:GetQueueAttributes,SendMessage,StartMessageMoveTask"])
+    visit.questd.gate = Access({"SOME": key}, "000000000000")
+    visit.questd.gate.admit(visit.request, "SOME")
+    assert (await views.queue(visit, "q")).rights == {"SendMessage", "StartMessageMoveTask"}
+
+
 async def test_who_may_not_look_at_messages(visit: Visit, sqs: Sqs) -> None:
     """Without the right to receive there is nothing to see of messages, nor of move tasks without theirs."""
     await sqs.fill(await sqs.create(), "a")
