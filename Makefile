@@ -3,7 +3,7 @@
 PYTHON = python3
 FUZZ = tests/lua/test_arguments.py tests/test_fuzz.py tests/test_connection.py
 
-.PHONY: start test fuzz bench chaos lint audit fmt load unload clean help
+.PHONY: start test screenshots fuzz bench chaos lint audit fmt load unload clean help
 .NOTPARALLEL:
 
 start: .venv/questd ## run questd on http://127.0.0.1:9324 with a private Valkey
@@ -11,6 +11,9 @@ start: .venv/questd ## run questd on http://127.0.0.1:9324 with a private Valkey
 
 test: .venv/dev ## run all tests, against real servers that the tests start themselves
 	.venv/bin/python -m pytest -rs
+
+screenshots: .venv/dev ## take the README's pictures of the console anew, with chromium
+	@QUESTD_PICTURES=docs .venv/bin/python -m pytest -rs tests/test_browser.py -k pictures
 
 fuzz: .venv/dev ## look for bad input that is not refused, for as long as you like: make fuzz TIMES=100 SEED=1
 	@seed=$(or $(SEED),$$(date +%s)); echo "SEED=$$seed"; FUZZ_TIMES=$(or $(TIMES),20) FUZZ_SEED=$$seed \
@@ -56,7 +59,7 @@ clean: ## remove .venv and everything else that was made here; messages stay
 	find questd tests -name __pycache__ -prune -exec rm -rf {} +
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1	\2/p' Makefile | expand -t 10
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1	\2/p' Makefile | expand -t 14
 	@echo 'PYTHON=python3.13 chooses the Python that .venv is made with.'
 
 # .venv has questd installed so that it runs from this directory: a change of the code needs no new installation.

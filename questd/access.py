@@ -146,16 +146,30 @@ class Access:
 
     def identify(self, request: Request) -> None:
         """Say in the request who signed it. Raises what AWS answers to a signature that is not good."""
-        request.principal = signer(request, self._secrets, datetime.now(UTC)) or ""
-        if request.principal:
-            request.namespace = request.namespace.of_account(self._principals[request.principal].account)
+        name = signer(request, self._secrets, datetime.now(UTC))
+        if name:
+            self.admit(request, name)
+
+    def admit(self, request: Request, name: str) -> None:
+        """Say in the request whose it is: somebody's who has proved that the key is his."""
+        request.principal = name
+        request.namespace = request.namespace.of_account(self._principals[name].account)
+
+    def knows(self, name: str, secret: str) -> bool:
+        """Tell whether this is the secret of a key."""
+        right = hmac.compare_digest(self._secrets.get(name, "").encode(), secret.encode())
+        return right and name in self._secrets
 
     def trusts(self, name: str, secret: str) -> bool:
         """Tell whether this is the secret of a key that may do everything."""
         principal = self._principals.get(name, ANYBODY)
         all_rights = principal.key is not None and EVERYTHING in principal.key.allow
-        right = hmac.compare_digest(self._secrets.get(name, "").encode(), secret.encode())
-        return right and all_rights and principal.account == self._account
+        return self.knows(name, secret) and all_rights and principal.account == self._account
+
+    def seal(self, name: str, text: str) -> str:
+        """Return what only who has the key's secret can say of a text; '' when there is no such key."""
+        secret = self._secrets.get(name, "")
+        return hmac.new(secret.encode(), text.encode(), "sha256").hexdigest() if secret else ""
 
     async def check(self, questd: Questd, request: Request, action: Action) -> None:
         """Raise AccessDenied unless who signed the request may do what it asks for."""

@@ -129,6 +129,15 @@ class Gate(Protocol):
     def identify(self, request: Request) -> None:
         """Say in the request who signed it. Raises an SQSError when the signature is not good."""
 
+    def admit(self, request: Request, name: str) -> None:
+        """Say in the request whose it is: somebody's who has proved that the key is his."""
+
+    def knows(self, name: str, secret: str) -> bool:
+        """Tell whether this is the secret of a key."""
+
+    def seal(self, name: str, text: str) -> str:
+        """Return what only who has the key's secret can say of a text; '' when there is no such key."""
+
     def trusts(self, name: str, secret: str) -> bool:
         """Tell whether this is the secret of a key that may do everything."""
 

@@ -33,7 +33,7 @@ class ListDeadLetterSourceQueues(QueueAction):
         """Return the URLs of a page, by name."""
         await questd.call("quest_facts", self.QueueUrl, repeat=True)
         last = after(self.NextToken, "") if self.NextToken else ""
-        sources = [name for name in await _sources(questd, self.QueueUrl) if name > last]
+        sources = [name for name in await sources_of(questd, self.QueueUrl) if name > last]
         page = sources[: self.MaxResults or PAGE]
         result: dict[str, Any] = {"queueUrls": [questd.url(name, request) for name in page]} if page else {}
         if len(sources) > len(page) and self.MaxResults:
@@ -41,7 +41,7 @@ class ListDeadLetterSourceQueues(QueueAction):
         return result
 
 
-async def _sources(questd: Questd, queue: str) -> list[str]:
+async def sources_of(questd: Questd, queue: str) -> list[str]:
     """Return the names of the queues that name this one as their dead-letter queue, in order."""
     members = await questd.library.execute("SMEMBERS", f"{key_of(queue)}:sources")
     once = sorted(name.decode() for name in members)
@@ -113,7 +113,7 @@ class StartMessageMoveTask(Action):
         source = _queue_of(questd, request, self.SourceArn, "SourceArn")
         await _call(questd, request, "quest_facts", self.SourceArn, repeat=True)
         destination = await self._destination(questd, request)
-        if not await _sources(questd, source):
+        if not await sources_of(questd, source):
             raise errors.NotADeadLetterQueue
         task_id = as_text(new_id())
         rate = self.MaxNumberOfMessagesPerSecond or 0
