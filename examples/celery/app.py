@@ -3,6 +3,9 @@
 import os
 
 from celery import Celery
+from celery.utils.log import get_task_logger
+
+log = get_task_logger(__name__)
 
 app = Celery("app", broker=os.environ["BROKER_URL"])
 app.conf.broker_transport_options = {
@@ -19,4 +22,4 @@ app.conf.worker_enable_remote_control = False  # SQS has no broadcast
 @app.task
 def bake(pizza: str) -> None:
     """Do the work. A task may be done more than once, so that doing it twice must do no harm."""
-    print("baked", pizza, flush=True)
+    log.info("baked %s", pizza)
