@@ -24,9 +24,10 @@ ENV PATH=/opt/questd/bin:$PATH \
 USER 10001:10001
 VOLUME /data
 EXPOSE 9324 9325
-# Without a proxy, which the environment may name: questd is in this very container.
+# Without a proxy, which the environment may name: questd is in this very container. Its certificate has another name.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["python", "-c", "\
-import os, urllib.request as r; r.build_opener(r.ProxyHandler({})).open(\
-'http://127.0.0.1:' + os.environ['QUESTD_PORT'] + '/health/ready', timeout=4)"]
+import os, ssl, urllib.request as r; tls = 's' * bool(os.environ.get('QUESTD_TLS_CERT')); r.build_opener(\
+r.ProxyHandler({}), r.HTTPSHandler(context=ssl._create_unverified_context())).open(\
+f'http{tls}://127.0.0.1:' + os.environ['QUESTD_PORT'] + '/health/ready', timeout=4)"]
 ENTRYPOINT ["questd"]
 CMD ["serve"]

@@ -4,8 +4,10 @@ Keys come from a file or from the settings; signatures.py says whose a request i
 """
 
 import hmac
+import math
 import os
 import stat
+import time
 import tomllib
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,11 +17,18 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from questd import errors, namespaces, policies, redrive
-from questd.action import QUEUE_NAME, Action, Questd, QueueAction, Request
+from questd.action import FACTS_LIMIT, QUEUE_NAME, Action, Questd, QueueAction, Request
 from questd.actions import ACTIONS
 from questd.signatures import signer
 
 EVERYTHING = "*:*"
+
+ROOT = 0
+"""The user who may have the keys' file beside questd's own: as containers mount it."""
+
+
+FRESH_SECONDS = 1.0
+"""How old a policy may be by which a process judges: another one may have changed it."""
 
 
 class BadKeys(Exception):
@@ -64,9 +73,11 @@ def keys_of(file: Path | None, listed: str | None) -> Keys:
 
 def _read(file: Path) -> Keys:
     try:
-        mode = file.stat().st_mode
-        if stat.S_IMODE(mode) & 0o077:
+        status = file.stat()
+        if stat.S_IMODE(status.st_mode) & 0o077:
             raise BadKeys(f"{file} can be read by others than its owner: chmod 600 {file}")
+        if status.st_uid not in {os.geteuid(), ROOT}:
+            raise BadKeys(f"{file} belongs to another user, who could change the keys: chown it")
         if not os.access(file, os.R_OK):
             raise BadKeys(f"{file} cannot be read")
         return TypeAdapter(Keys).validate_python(tomllib.loads(file.read_text()))
@@ -143,6 +154,7 @@ class Access:
         self._account = account
         self._secrets = {name: key.secret for name, key in keys.items()}
         self._principals = {name: Principal(key.account or account, name, key) for name, key in keys.items()}
+        self._looked: dict[str, float] = {}  # when each queue's policy was asked for
 
     def identify(self, request: Request) -> None:
         """Say in the request who signed it. Raises what AWS answers to a signature that is not good."""
@@ -175,13 +187,34 @@ class Access:
         """Raise AccessDenied unless who signed the request may do what it asks for."""
         principal = self._principals.get(request.principal, ANYBODY)
         for name, queue in _wanted(questd, request, action):
-            resource = await _resource(questd, request, queue)
+            resource = await self._resource(questd, request, queue)
             reason = why_not(principal, name, resource)
             if reason and principal.key:
                 asked = f"sqs:{policies.single(name).lower()}"
                 raise errors.AccessDenied(principal.arn, asked, resource.arn, reason)
             if reason:
                 raise errors.AnonymousDenied(questd.url(queue, request))
+
+    async def _resource(self, questd: Questd, request: Request, queue: str) -> Resource:
+        if not queue:
+            region, account, _ = request.namespace
+            return Resource("", account, f"arn:{namespaces.partition(region)}:sqs:{region}:{account}:")
+        _, account, bare = namespaces.parts(questd.home, queue)
+        return Resource(bare, account, questd.arn(queue), await self._policy(questd, queue))
+
+    async def _policy(self, questd: Questd, queue: str) -> str:
+        """Return a queue's policy, as it was FRESH_SECONDS ago or later; '' of a queue that is not there."""
+        now = time.monotonic()
+        is_fresh = now - self._looked.get(queue, -math.inf) < FRESH_SECONDS
+        try:
+            policy = (await (questd.facts_of if is_fresh else questd.relearn)(queue)).Policy
+        except errors.QueueDoesNotExist:
+            return ""
+        if not is_fresh:
+            if len(self._looked) >= FACTS_LIMIT:
+                self._looked.clear()
+            self._looked[queue] = now
+        return policy
 
 
 def _wanted(questd: Questd, request: Request, action: Action) -> list[tuple[str, str]]:
@@ -191,18 +224,7 @@ def _wanted(questd: Questd, request: Request, action: Action) -> list[tuple[str,
         return [(name, action.QueueUrl)]
     bare = getattr(action, "QueueName", None)
     if bare:
-        return [(name, request.namespace.name(bare) if QUEUE_NAME.fullmatch(bare) else "")]
+        namespace = request.namespace.of_account(getattr(action, "QueueOwnerAWSAccountId", None) or "")
+        return [(name, namespace.name(bare) if QUEUE_NAME.fullmatch(bare) else "")]
     arns = {name: redrive.source_of(action), "SendMessage": getattr(action, "DestinationArn", None)}
     return [(each, questd.name_of(arn) or "") for each, arn in arns.items() if arn] or [(name, "")]
-
-
-async def _resource(questd: Questd, request: Request, queue: str) -> Resource:
-    if not queue:
-        region, account, _ = request.namespace
-        return Resource("", account, f"arn:{namespaces.partition(region)}:sqs:{region}:{account}:")
-    _, account, bare = namespaces.parts(questd.home, queue)
-    try:
-        policy = (await questd.facts_of(queue)).Policy
-    except errors.QueueDoesNotExist:
-        policy = ""
-    return Resource(bare, account, questd.arn(queue), policy)

@@ -262,7 +262,7 @@ class Questd:
                 given = (facts.version, *arguments(facts))
             except errors.SQSError:
                 # Known from an earlier request: it may have changed since.
-                if known is None or await self._relearn(queue) == facts:
+                if known is None or await self.relearn(queue) == facts:
                     raise
                 continue
             try:
@@ -285,7 +285,8 @@ class Questd:
         await self.ask("quest_set_attributes", queue, lambda facts: flat(fields(facts)))
         self.facts.pop(queue, None)
 
-    async def _relearn(self, queue: str) -> Facts:
+    async def relearn(self, queue: str) -> Facts:
+        """Return what a queue is now, whatever was known of it. Raises QueueDoesNotExist."""
         self.facts.pop(queue, None)
         return await self.facts_of(queue)
 

@@ -4,7 +4,7 @@ Which protocol a request speaks is decided here, and every failure becomes an an
 """
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from time import perf_counter_ns
 from typing import Any
@@ -66,16 +66,11 @@ class MoveClock(BaseModel):
 
 async def answer(questd: Questd, request: Request) -> Answer:
     """Return the answer to a request, whatever is wrong with it."""
-    if request.target != "/":
-        if not request.target.isascii():  # RFC 9112: a target has no other characters
-            return refusal(errors.SerializationException())
-        path = request.target.partition("?")[0]
-        if path.startswith("/health/"):
-            return await health(questd, path)
-        if path == "/_localstack/health":
-            return await _localstack_health(questd)
-        if path in FOR_TESTS and questd.settings.test_mode:
-            return await _for_tests(questd, request, path)
+    if questd.gate is None and _is_from_another_site(request.headers):
+        return Answer(403, PLAIN, b"without access keys, questd answers no web page of another site\n")
+    beside = await _beside_actions(questd, request) if request.target != "/" else None
+    if beside:
+        return beside
     request.namespace = namespaces.of_request(questd.home, request.headers, request.target)
     if request.method not in {"GET", "POST"}:
         return _no_operation()
@@ -91,6 +86,28 @@ async def answer(questd: Questd, request: Request) -> Answer:
     if questd.settings.access_log:
         _log(request, given, took_ns)
     return given
+
+
+async def _beside_actions(questd: Questd, request: Request) -> Answer | None:
+    """Return the answer to a target that is none of SQS's; None for any other."""
+    if not request.target.isascii():  # RFC 9112: a target has no other characters
+        return refusal(errors.SerializationException())
+    path = request.target.partition("?")[0]
+    if path.startswith("/health/"):
+        return await health(questd, path)
+    if path == "/_localstack/health":
+        return await _localstack_health(questd)
+    if path in FOR_TESTS and questd.settings.test_mode:
+        return await _for_tests(questd, request, path)
+    return None
+
+
+def _is_from_another_site(headers: Mapping[str, str]) -> bool:
+    """Tell whether a browser asks for a web page, whose author may be somebody who cannot reach this port himself."""
+    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+    if site is not None:
+        return site not in {"none", "same-origin"}
+    return origin is not None and origin.partition("//")[2] != headers.get("host")
 
 
 def _log(request: Request, given: Answer, took_ns: int) -> None:

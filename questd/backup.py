@@ -41,8 +41,10 @@ def take(directory: Path, file: Path, tell: Tell) -> None:
     try:
         with redis.Redis(unix_socket_path=str(path), protocol=2, decode_responses=True) as client:
             snapshot = _snapshot(client, tell)
-        _copy(snapshot, file)
-        snapshot.unlink()
+        try:
+            _copy(snapshot, file)
+        finally:
+            snapshot.unlink(missing_ok=True)
     except (RedisError, OSError) as error:
         raise StartFailed(f"no backup was made: {error}") from None
 
@@ -65,7 +67,8 @@ def _copy(source: Path, target: Path) -> None:
     """Copy a file so that there is all of it under its new name, on disk and for this user only, or nothing."""
     part = target.with_name(f"{target.name}.part")
     try:
-        with source.open("rb") as reader, open(part, "wb", opener=_private) as writer:  # its opener
+        part.unlink(missing_ok=True)  # a file or a link that somebody else has put there would be his
+        with source.open("rb") as reader, open(part, "xb", opener=_private) as writer:  # its opener
             shutil.copyfileobj(reader, writer, 2**20)
             writer.flush()
             os.fsync(writer.fileno())

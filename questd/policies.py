@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import from_json
@@ -32,7 +32,10 @@ GRANTABLE = (
 """What AddPermission can grant; batches are covered by the single names."""
 
 
-Texts = str | list[str]
+Texts = str | Annotated[list[str], Field(min_length=1)]
+PARTITION = re.compile(r"^arn:aws-(cn|us-gov):")
+"""How the ARNs of other clouds begin: an account is the same in each."""
+
 Value = str | bool | int | float
 
 
@@ -155,7 +158,7 @@ def _names(principal: str | dict[str, Texts], account: str, user: str) -> bool:
     if isinstance(principal, str):
         return True
     mine = {"*", account, f"arn:aws:iam::{account}:root", user} if account else {"*"}
-    return bool(mine & set(_texts(principal.get("AWS", []))))
+    return any(PARTITION.sub("arn:aws:", one) in mine for one in _texts(principal.get("AWS")))
 
 
 def _texts(texts: Texts | None) -> list[str]:

@@ -64,7 +64,14 @@ def tls(settings: Settings) -> ssl.SSLContext | None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
-        context.load_cert_chain(settings.tls_cert, settings.tls_key)
+        context.load_cert_chain(settings.tls_cert, settings.tls_key, _no_passphrase)
     except (OSError, ssl.SSLError) as error:
         raise StartFailed(f"--tls-cert {settings.tls_cert} cannot be used: {error}") from None
     return context
+
+
+def _no_passphrase() -> str:
+    # Without this, OpenSSL asks for it on the terminal: in each worker, and with nobody there, for ever.
+    raise StartFailed(
+        "--tls-key needs a passphrase: give a key without one (openssl pkey), that only its owner can read"
+    )

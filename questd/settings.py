@@ -22,6 +22,12 @@ from questd.addresses import FORMS
 
 PREFIX = "QUESTD_"
 
+LONGEST = 10**9
+"""Seconds of the longest time that can be set: 31 years, which in milliseconds is still exact in Lua."""
+
+MOST = 10**12
+"""The most messages that can be set: beyond what any Redis holds, and exact in Lua."""
+
 TABLES = frozenset({"queues"})
 """What the TOML file may hold beside settings (declared.py)."""
 
@@ -140,11 +146,19 @@ class Settings(BaseSettings):
         2**20, ge=1024, le=2**26, description="bytes of a message, and of a batch, at most; as on AWS by default"
     )
     max_retention: int = Field(
-        14 * 24 * 3600, ge=60, description="seconds that a queue may keep its messages at most; as on AWS by default"
+        14 * 24 * 3600,
+        ge=60,
+        le=LONGEST,
+        description="seconds that a queue may keep its messages at most; as on AWS by default",
     )
-    max_in_flight: int = Field(120_000, ge=1, description="messages of a queue in flight at most, as on AWS by default")
+    max_in_flight: int = Field(
+        120_000, ge=1, le=MOST, description="messages of a queue in flight at most, as on AWS by default"
+    )
     max_messages: int | None = Field(
-        None, ge=1, description="messages of a queue at most, in flight and delayed ones too; none: no limit, as on AWS"
+        None,
+        ge=1,
+        le=MOST,
+        description="messages of a queue at most, in flight and delayed ones too; none: no limit, as on AWS",
     )
     max_connections: int = Field(
         10_000, ge=1, description="connections that each worker serves at most; any more get a 503 and are closed"
@@ -167,7 +181,7 @@ class Settings(BaseSettings):
         default=False,
         description="keep the queues of each region and account apart; a request's signature or host says which",
     )
-    dead_letter_after: Annotated[float, Field(ge=0, allow_inf_nan=False)] | Literal["never"] = Field(
+    dead_letter_after: Annotated[float, Field(ge=0, le=LONGEST, allow_inf_nan=False)] | Literal["never"] = Field(
         2.0,
         examples=["0", "2.5", "never"],
         description="seconds from a message's last timeout to its move to the dead-letter queue, 0 or more; "
@@ -186,7 +200,9 @@ class Settings(BaseSettings):
         description="TOML file of access keys, a table for each id with its secret, account and rights; then every "
         "request must be signed, or a queue's policy must allow it",
     )
-    keys: str | None = Field(None, repr=False, description="more access keys: id:secret,id:secret, with all rights")
+    keys: str | None = Field(
+        None, min_length=1, repr=False, description="more access keys: id:secret,id:secret, with all rights"
+    )
     tls_cert: Annotated[Path, AfterValidator(_file)] | None = Field(
         None, description="PEM file with the certificate, and those above it, to serve HTTPS with"
     )
@@ -241,13 +257,22 @@ def read(flags: Mapping[str, Any]) -> Settings:
     """Return the settings, `flags` (field name → value) before all other sources. Raises BadSetting."""
     config = flags.get("config") or os.environ.get(variable("config"))
     try:
-        return Settings(**flags)
+        found = Settings(**flags)
+        if found.config:
+            _check_mode(found.config)
     except ValidationError as error:
         by_name = {str(detail["loc"][0]): detail for detail in error.errors()}
         problems = [_problem(name, detail, flags, config) for name, detail in by_name.items()]
         raise BadSetting("; ".join(problems)) from None
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadSetting(f"{config}: {error}") from None
+    return found
+
+
+def _check_mode(config: Path) -> None:
+    """Refuse a file with access keys that others can read, as one of --keys-file is."""
+    if config.stat().st_mode & 0o077 and "keys" in tomllib.loads(config.read_text()):
+        raise BadSetting(f"{config} has access keys and can be read by others than its owner: chmod 600 {config}")
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import NamedTuple
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote_plus
 
 from questd import errors
 from questd.action import Request
@@ -32,6 +32,9 @@ UNRESERVED = "-_.~"
 TIME = "%Y%m%dT%H%M%SZ"
 
 PARAMETERS = ("Credential", "SignedHeaders", "Signature")
+
+TO_SIGN = {"host": "Host", "x-amz-target": "X-Amz-Target"}
+"""Headers that must be signed: whoever could change them would have another server do it, or another thing done."""
 
 
 class Scope(NamedTuple):
@@ -72,6 +75,7 @@ def signer(request: Request, secrets: Mapping[str, str], now: datetime) -> str |
     if secret is None:
         raise errors.UnrecognizedClientException
     _check_scope(signature)
+    _check_headers(signature, request)
     _check_time(signature, now)
     if not hmac.compare_digest(_bytes(signature.value), _bytes(sign(request, signature, secret))):
         raise errors.SignatureDoesNotMatch
@@ -84,7 +88,7 @@ def _of_header(request: Request) -> Signature | None:
     if algorithm != ALGORITHM:
         return None
     given = dict(part.strip().partition("=")[::2] for part in rest.split(","))
-    time = request.headers.get("x-amz-date", "")
+    time = request.headers.get("x-amz-date") or request.headers.get("date", "")
     lacking = [f"Authorization header requires '{name}' parameter." for name in PARAMETERS if not given.get(name)]
     if not time:
         lacking.append("Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header.")
@@ -123,8 +127,12 @@ def _check_scope(signature: Signature) -> None:
         raise errors.InvalidScope(f"Credential should be scoped to correct service: '{SERVICE}'.")
     if not signature.time.startswith(signature.scope.date) or len(signature.scope.date) != len("yyyymmdd"):
         raise errors.InvalidScope("Date in Credential scope does not match the date of the request.")
-    if "host" not in signature.headers:
-        raise errors.InvalidScope("'Host' must be a 'SignedHeader' in the AWS Authorization.")
+
+
+def _check_headers(signature: Signature, request: Request) -> None:
+    for name, shown in TO_SIGN.items():
+        if name not in signature.headers and (name in request.headers or name == "host"):
+            raise errors.InvalidScope(f"'{shown}' must be a 'SignedHeader' in the AWS Authorization.")
 
 
 def _check_time(signature: Signature, now: datetime) -> None:
@@ -174,8 +182,9 @@ def _bytes(text: str) -> bytes:
 
 
 def _query(request: Request) -> list[tuple[str, str]]:
+    """Return the query string's names and values as actions read them, so that what is signed is what is meant."""
     pairs = [part.partition("=")[::2] for part in request.target.partition("?")[2].split("&") if part]
-    return [(unquote(name), unquote(value)) for name, value in pairs]
+    return [(unquote_plus(name), unquote_plus(value)) for name, value in pairs]
 
 
 def _canonical_query(request: Request) -> str:

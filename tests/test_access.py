@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
+from questd import access
 from questd.access import BadKeys, Key, Principal, Resource, keys_of, why_not
 from questd.settings import Settings
 from tests.client import Sqs, serving
@@ -72,6 +74,18 @@ def test_a_file_that_others_can_read(tmp_path: Path, mode: int) -> None:
     """Secrets that others can read are refused, with what to do."""
     with pytest.raises(BadKeys, match="chmod 600"):
         keys_of(keys_file(tmp_path, FILE, mode), None)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_file_of_somebody_else(tmp_path: Path) -> None:
+    """Whose file it is can write keys of his own into it: that is questd's own user or root, also behind a link."""
+    file = keys_file(tmp_path, FILE)
+    (tmp_path / "link").symlink_to(file)
+    assert keys_of(tmp_path / "link", None)
+    os.chown(file, 12345, -1)
+    for path in (file, tmp_path / "link"):
+        with pytest.raises(BadKeys, match="belongs to another user"):
+            keys_of(path, None)
 
 
 @pytest.mark.parametrize(
@@ -162,6 +176,13 @@ USER = f"arn:aws:iam::{OTHER}:user/stranger"
         (STRANGER, "SendMessage", policy(statement(Principal={"AWS": OTHER})), True),
         (STRANGER, "SendMessage", policy(statement(Principal={"AWS": [OWN, f"arn:aws:iam::{OTHER}:root"]})), True),
         (STRANGER, "SendMessage", policy(statement(Principal={"AWS": USER})), True),
+        (STRANGER, "SendMessage", policy(statement(Principal={"AWS": USER.replace("aws", "aws-us-gov")})), True),
+        (
+            OWNER,
+            "SendMessage",
+            policy(statement(Effect="Deny", Principal={"AWS": f"arn:aws-cn:iam::{OWN}:root"})),
+            False,
+        ),
         (STRANGER, "SendMessage", policy(statement(Principal={"AWS": f"{USER}2"})), False),
         (STRANGER, "SendMessage", policy(statement(Principal={"Service": "sns.amazonaws.com"})), False),
         (STRANGER, "SendMessage", policy(statement(Resource=ARN)), True),
@@ -309,6 +330,36 @@ async def test_permissions_open_a_queue(redis_server: RedisServer, settings: dic
             assert "<Body>x</Body>" in await response.text()
         assert (await sqs.ask("PurgeQueue", QueueUrl=url)).status == 200
         assert (await sqs.ask("DeleteQueue", QueueUrl=url)).status == 403
+
+
+async def test_a_policy_that_another_worker_changed(
+    redis_server: RedisServer, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What one process grants and takes back counts at the others too, also when nobody else asks them for the queue."""
+    monkeypatch.setattr(access, "FRESH_SECONDS", 0.0)
+    async with serving(redis_server.url, **settings) as here, serving(redis_server.url, **settings) as there:
+        owner, stranger = client(here, "OWNER", 0), client(there, "STRANGER", 2)
+        url = (await _in_thread(owner.create_queue, QueueName="orders-eu"))["QueueUrl"]
+        assert (await refused(stranger.purge_queue, QueueUrl=url))[1] == "AccessDenied"
+        permission = {"QueueUrl": url, "Label": "l", "AWSAccountIds": [OTHER], "Actions": ["PurgeQueue"]}
+        await _in_thread(owner.add_permission, **permission)
+        await _in_thread(stranger.purge_queue, QueueUrl=url)
+        await _in_thread(owner.remove_permission, QueueUrl=url, Label="l")
+        assert (await refused(stranger.purge_queue, QueueUrl=url))[1] == "AccessDenied"
+
+
+async def test_the_url_of_another_accounts_queue(redis_server: RedisServer, settings: dict[str, Any]) -> None:
+    """Whether another account has a queue is told to whom its policy lets in, also where names are the same."""
+    async with serving(redis_server.url, multi_region=True, **settings) as sqs:
+        owner, stranger = client(sqs, "OWNER", 0), client(sqs, "STRANGER", 2)
+        for each in (owner, stranger):
+            await _in_thread(each.create_queue, QueueName="orders-eu")
+        url = f"{sqs.url}/{OTHER}/orders-eu"
+        wanted = {"QueueName": "orders-eu", "QueueOwnerAWSAccountId": OTHER}
+        assert (await refused(owner.get_queue_url, **wanted))[1] == "AccessDenied"
+        permission = {"QueueUrl": url, "Label": "l", "AWSAccountIds": [OWN], "Actions": ["GetQueueUrl"]}
+        await _in_thread(stranger.add_permission, **permission)
+        assert (await _in_thread(owner.get_queue_url, **wanted))["QueueUrl"] == url
 
 
 async def test_a_presigned_url(redis_server: RedisServer, settings: dict[str, Any]) -> None:

@@ -212,10 +212,24 @@ def test_refusals(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatc
         backup.take(tmp_path / "other", file, lambda _: None)
         with pytest.raises(StartFailed, match=r"no backup was made: .*No such file"):
             backup.take(tmp_path / "other", tmp_path / "missing" / "file", lambda _: None)
+        assert not (tmp_path / "other" / "dump.rdb").exists()
         assert "is in use by process" in said(capsys, "restore", str(file), "--data-dir", str(tmp_path / "other"))
     assert "there is data in" in said(capsys, "restore", str(file), "--data-dir", str(tmp_path / "other"))
     monkeypatch.setenv("QUESTD_REDIS_URL", "redis://127.0.0.1")
     assert "redis-cli --rdb" in said(capsys, "backup", str(file))
+
+
+def test_a_file_that_is_there_already(tmp_path: Path) -> None:
+    """A backup is a file for its user only, whatever was there under its names, and nothing is written through a link."""
+    victim, file = tmp_path / "victim", tmp_path / "file"
+    for path in (victim, file):
+        path.write_text("something else")
+    (tmp_path / "file.part").symlink_to(victim)
+    with started(Settings(data_dir=tmp_path / "data")):
+        backup.take(tmp_path / "data", file, lambda _: None)
+    assert victim.read_text() == "something else"
+    assert file.read_bytes().startswith(b"REDIS")
+    assert file.lstat().st_mode == stat.S_IFREG | 0o600
 
 
 def test_a_snapshot_that_fails(tmp_path: Path) -> None:

@@ -296,6 +296,28 @@ async def test_a_host_that_is_none(watched: Watched, host: bytes) -> None:
         assert found[1] == b"http://127.0.0.1:9324/000000000000/q"
 
 
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ((b"Sec-Fetch-Site: cross-site",), b"403"),
+        ((b"Sec-Fetch-Site: same-site", b"Origin: http://127.0.0.1:8000"), b"403"),
+        ((b"Origin: http://evil.example",), b"403"),
+        ((b"Origin: null",), b"403"),
+        ((b"Sec-Fetch-Site: none",), b"200"),
+        ((b"Origin: http://localhost:9324",), b"200"),
+        ((b"Sec-Fetch-Site: same-origin", b"Origin: https://proxy.example"), b"200"),
+    ],
+    ids=range(7),
+)
+async def test_a_web_page_of_another_site(watched: Watched, headers: tuple[bytes, ...], status: bytes) -> None:
+    """A page in somebody's browser, which reaches this machine where its author does not, can do nothing to a queue."""
+    before = watched.digest()
+    for line in (b"GET /000000000000/q?Action=PurgeQueue HTTP/1.1", b"POST /000000000000/q?Action=PurgeQueue HTTP/1.1"):
+        answer = await raw(watched.sqs, line, b"Host: localhost:9324", b"Content-Length: 0", *headers)
+        assert answer.split(b" ")[1] == status
+        assert (watched.digest() == before) == (status == b"403")
+
+
 INJECTIONS = (
     *("'", '"', "]]", "q' .. redis.call('FLUSHALL') .. '", "%s%d%n", "{}", "{x}", "q}:visible", "}{", "quest:{q}"),
     *("q:visible", "q\n", "\nq", "q\r\n", "q\0", "q *", "a b", "$(id)", "`id`", "q;", "../q", "~us-east-1/1/q", "é", ".", ""),

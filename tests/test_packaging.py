@@ -1,6 +1,9 @@
 """What is around the code: the wheel, the Makefile, the container files and what the repository may hold."""
 
+import asyncio
 import itertools
+import json
+import os
 import re
 import shutil
 import subprocess
@@ -13,6 +16,9 @@ from pathlib import Path
 import pytest
 
 from questd.settings import Settings, variable
+from tests.client import serving
+from tests.servers import running
+from tests.test_port import certify
 
 ROOT = Path(__file__).parent.parent
 
@@ -115,6 +121,26 @@ def test_variables_of_the_containers_are_settings(file: str) -> None:
     named = set(re.findall(r"QUESTD_\w+", (ROOT / file).read_text()))
     assert named
     assert named <= {variable(name) for name in Settings.model_fields}
+
+
+@pytest.mark.parametrize("secure", [False, True])
+async def test_the_images_health_check(tmp_path: Path, *, secure: bool) -> None:
+    """The image's health check says that questd is healthy, also when it serves HTTPS, and not without its Redis."""
+    text = (ROOT / "Dockerfile").read_text().replace("\\\n", "")
+    _python, *arguments = json.loads(re.findall("HEALTHCHECK .* CMD (.*)", text)[0])
+    certificate = certify(tmp_path) if secure else {}
+
+    async def is_healthy(url: str) -> bool:
+        port = {"QUESTD_PORT": url.rpartition(":")[2], "http_proxy": "http://127.0.0.1:1"}
+        given = os.environ | port | {variable(name): str(path) for name, path in certificate.items()}
+        check = await asyncio.create_subprocess_exec(sys.executable, *arguments, env=given, stderr=subprocess.DEVNULL)
+        return await check.wait() == 0
+
+    with running() as redis:
+        async with serving(redis.url, **certificate) as sqs:
+            assert await is_healthy(sqs.url)
+            redis.stop()
+            assert not await is_healthy(sqs.url)
 
 
 def test_compose_stays_on_this_machine() -> None:

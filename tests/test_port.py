@@ -102,7 +102,7 @@ async def test_https(redis_server: RedisServer, certificate: dict[str, Path], fr
 
 
 def test_a_certificate_that_cannot_be_used(tmp_path: Path, certificate: dict[str, Path]) -> None:
-    """A file that is no certificate, another's key or a key alone are refused in one line."""
+    """No certificate, another's key, a key alone and one that asks for a passphrase are refused in one line."""
     (tmp_path / "other").write_text("nonsense")
     for given in (
         certificate | {"tls_cert": tmp_path / "other"},
@@ -111,5 +111,9 @@ def test_a_certificate_that_cannot_be_used(tmp_path: Path, certificate: dict[str
     ):
         with pytest.raises(StartFailed, match="--tls-"):
             tls(Settings.model_validate(given))
+    encrypt = ["openssl", "pkey", "-in", str(certificate["tls_key"]), "-aes256", "-passout", "pass:word"]
+    subprocess.run([*encrypt, "-out", tmp_path / "encrypted"], check=True, capture_output=True)
+    with pytest.raises(StartFailed, match="--tls-key needs a passphrase"):
+        tls(Settings.model_validate(certificate | {"tls_key": tmp_path / "encrypted"}))
     assert tls(Settings()) is None
     assert tls(Settings.model_validate(certificate))

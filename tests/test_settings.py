@@ -34,6 +34,21 @@ def test_the_file_may_be_named_by_a_flag(tmp_path: Path) -> None:
     assert read({"config": str(file)}).strict_aws
 
 
+def test_keys_in_a_file_that_others_can_read(tmp_path: Path) -> None:
+    """A file of settings with access keys in it must be for its owner only; any other may be for everybody."""
+    file = tmp_path / "questd.toml"
+    file.write_text('port = 1\nkeys = "ID:a secret of some length"\n')
+    file.chmod(0o640)
+    with pytest.raises(BadSetting, match=r"questd\.toml has access keys .*: chmod 600") as raised:
+        read({"config": str(file)})
+    assert "a secret" not in str(raised.value)
+    file.chmod(0o600)
+    assert read({"config": str(file)}).keys == "ID:a secret of some length"
+    file.write_text("port = 1\n")
+    file.chmod(0o644)
+    assert read({"config": str(file)}).port == 1
+
+
 def test_the_file_may_declare_queues(tmp_path: Path) -> None:
     """Tables of queues stand beside the settings; they are none."""
     file = tmp_path / "questd.toml"
@@ -57,6 +72,11 @@ def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
         ("account", "١٢٣٤٥٦٧٨٩٠١٢", "--account should be like 123456789012, not '١٢٣٤٥٦٧٨٩٠١٢'"),
         ("dead_letter_after", "-1", "--dead-letter-after should be like 0 or 2.5 or never, not '-1'"),
         ("dead_letter_after", "nan", "--dead-letter-after should be like 0 or 2.5 or never, not 'nan'"),
+        ("dead_letter_after", "1e300", "--dead-letter-after should be like 0 or 2.5 or never, not '1e300'"),
+        ("max_retention", "9" * 20, f"--max-retention should be less than or equal to 1000000000, not '{'9' * 20}'"),
+        ("max_in_flight", "9" * 20, f"--max-in-flight should be less than or equal to 1000000000000, not '{'9' * 20}'"),
+        ("max_messages", "9" * 20, f"--max-messages should be less than or equal to 1000000000000, not '{'9' * 20}'"),
+        ("keys", "", "--keys should have at least 1 character"),
         ("maxmemory", "60%", "--maxmemory should be like 8gb, not '60%'"),
         ("public_url", "ftp://a", "--public-url should be like https://sqs.example.com, not 'ftp://a'"),
         ("log_level", "loud", "--log-level should be 'debug', 'info', 'warning' or 'error', not 'loud'"),

@@ -13,7 +13,7 @@ from botocore.credentials import Credentials
 
 from questd import errors
 from questd.action import Request
-from questd.signatures import signer
+from questd.signatures import Scope, Signature, sign, signer
 
 KEY = ("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
 SECRETS = dict([KEY])
@@ -175,6 +175,22 @@ def test_incomplete(header: str, text: str) -> None:
     assert (caught.value.status, caught.value.code) == (400, "IncompleteSignature")
 
 
+def test_a_date_of_http() -> None:
+    """Without X-Amz-Date the time is that of Date, in the same form (contract 10.1)."""
+    request = by_header()
+    stamp = request.headers["x-amz-date"]
+    _changed("authorization", ";x-amz-date", "")(request)
+    request.headers = {name: value for name, value in request.headers.items() if name != "x-amz-date"} | {"date": stamp}
+    scope = Scope(stamp[:8], "eu-west-1", "sqs")
+    signed = tuple(request.headers["authorization"].partition("SignedHeaders=")[2].partition(",")[0].split(";"))
+    right = sign(request, Signature(KEY[0], scope, stamp, signed, "", timedelta()), KEY[1])
+    _changed("authorization", request.headers["authorization"][-64:], right)(request)
+    assert signer(request, SECRETS, now()) == KEY[0]
+    request.headers = {**request.headers, "date": "Thu, 26 Nov 2026 12:00:00 GMT"}
+    with pytest.raises(errors.InvalidScope, match="Date in Credential scope"):
+        signer(request, SECRETS, now())
+
+
 def test_no_date() -> None:
     """Neither a header without a date, nor a date that is none, nor a URL without its end is a signature."""
     request = by_header()
@@ -207,6 +223,35 @@ def test_scope(old: str, new: str, text: str) -> None:
     _changed("authorization", old, new)(request)
     with pytest.raises(errors.InvalidScope, match=re.escape(text)):
         signer(request, SECRETS, now())
+
+
+def _form() -> Request:
+    request = AWSRequest("POST", f"{URL}/000000000000/q?Action=ReceiveMessage")
+    SigV4Auth(Credentials(*KEY), "sqs", "eu-west-1").add_auth(request)
+    return received(request)
+
+
+@pytest.mark.parametrize("make", [_form, by_query])
+def test_an_action_that_is_not_signed(make: Callable[[], Request]) -> None:
+    """A signed request is not made one for another action by a header that says it and is not signed; others do no harm."""
+    request = make()
+    request.headers = {**request.headers, "x-amz-user-agent": "any"}
+    assert signer(request, SECRETS, now()) == KEY[0]
+    request.headers = {**request.headers, "x-amz-target": "AmazonSQS.PurgeQueue"}
+    with pytest.raises(errors.InvalidScope, match="'X-Amz-Target' must be a 'SignedHeader'") as caught:
+        signer(request, SECRETS, now())
+    assert (caught.value.status, caught.value.code) == (403, "SignatureDoesNotMatch")
+
+
+def test_a_plus_is_a_space() -> None:
+    """`+` in a query string is signed as what an action reads there: a space, and not the plus of `%2B`."""
+    request = by_query("/?Action=SendMessage&MessageBody=1%2B1")
+    request.target = request.target.replace("%2B", "+")
+    with pytest.raises(errors.SignatureDoesNotMatch):
+        signer(request, SECRETS, now())
+    request = by_query("/?Action=SendMessage&MessageBody=1%201")
+    request.target = request.target.replace("%20", "+")
+    assert signer(request, SECRETS, now()) == KEY[0]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
-"""What every SDK's test needs: a process of questd."""
+"""What every SDK's test needs: a process of questd, which takes signed requests only."""
 
+import os
 import re
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.sdk.programs import ID, SECRET
 from tests.servers import RedisServer
 
 
@@ -14,7 +16,8 @@ from tests.servers import RedisServer
 def questd_url(redis_server: RedisServer) -> Iterator[str]:
     """Run a questd process; its URL."""
     command = [sys.executable, "-m", "questd", "serve", "--port", "0", "--redis-url", redis_server.url]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    keys = {**os.environ, "QUESTD_KEYS": f"{ID}:{SECRET}"}
+    process = subprocess.Popen(command, env=keys, stdout=subprocess.PIPE, text=True, start_new_session=True)
     assert process.stdout
     found = re.search(r"http://\S+", process.stdout.readline())
     assert found

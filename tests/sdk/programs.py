@@ -16,6 +16,8 @@ import pytest
 HERE = Path(__file__).parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "questd-tests"
 INSTALL_SECONDS = 600
+ID, SECRET = "AKIDEXAMPLE", "a-secret-of-some-length"
+"""The access key that programs have to sign with."""
 RUN_SECONDS = 60
 
 VENV = ["bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
@@ -75,12 +77,12 @@ def _install(command: Sequence[str], directory: Path) -> None:
 
 
 def environment(url: str) -> dict[str, str]:
-    """Return the variables that a program runs with: the endpoint, and credentials that mean nothing."""
+    """Return the variables that a program runs with: the endpoint, and an access key."""
     return {
         **os.environ,
         "QUESTD_URL": url,
-        "AWS_ACCESS_KEY_ID": "any",
-        "AWS_SECRET_ACCESS_KEY": "any",
+        "AWS_ACCESS_KEY_ID": ID,
+        "AWS_SECRET_ACCESS_KEY": SECRET,
         "AWS_REGION": "us-east-1",
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_EC2_METADATA_DISABLED": "true",

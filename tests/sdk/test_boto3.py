@@ -8,6 +8,8 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.sdk.programs import ID, SECRET
+
 
 @pytest.fixture
 def client(questd_url: str) -> Iterator[Any]:
@@ -16,8 +18,8 @@ def client(questd_url: str) -> Iterator[Any]:
         "sqs",
         endpoint_url=questd_url,
         region_name="us-east-1",
-        aws_access_key_id="any",
-        aws_secret_access_key="any",
+        aws_access_key_id=ID,
+        aws_secret_access_key=SECRET,
     )
     yield made
     made.close()
