@@ -18,8 +18,8 @@ TOOLS = ("curl", "openssl", "redis-cli", "redis-server")
 READ = ("internals", "migrate-from-elasticmq", "migrate-from-localstack", "production", "tune")
 """Pages that can be done from top to bottom."""
 
-STORIES = {"README.md", "clients.md"}
-"""Pages with stories that tests run one by one (test_readme.py)."""
+STORIES = {"README.md", "clients.md", "test-your-code.md"}
+"""Pages with stories that tests run one by one (test_readme.py, test_newcomer.py)."""
 
 OTHERS = {
     "--read-only": "docker",
