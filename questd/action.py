@@ -50,6 +50,10 @@ FACTS_LIMIT = 100_000
 """Queues that a process knows by heart; more are forgotten together, and learnt again."""
 
 
+LONG_AGO_MS = 1
+"""A time of Redis that has passed on every server."""
+
+
 class Facts(NamedTuple):
     """What a process keeps of a queue, to check a request before it asks Redis: good as long as `version` is."""
 
@@ -290,14 +294,15 @@ class Questd:
         self.facts.pop(queue, None)
         return await self.facts_of(queue)
 
-    def not_after_ms(self, key: str, process: str) -> int | None:
+    def not_after_ms(self, key: str, process: str) -> int:
         """Return the time of the Redis that has `key` at which this process gives up a call that it makes now.
 
-        `process` is its name there. None as long as it does not know what time it is there.
+        `process` is its name there. As long as it does not know what time it is there, that is long ago: a receive gets
+        nothing but the time, and is to ask again.
         """
         ahead_ms = self.ahead_ms.get(process)
         if ahead_ms is None:
-            return None
+            return LONG_AGO_MS
         patience = self.library.primaries.of(key).pipeline.patience
         return round((time.monotonic() + patience) * 1000 + ahead_ms)
 

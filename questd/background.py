@@ -71,7 +71,7 @@ class Background:
         self._heap.clear()
         self._relaying.clear()
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._primary.hear("quest:alarm", self._take))
+            tasks.create_task(self._primary.hear(self._take, "quest:alarm"))
             tasks.create_task(self._tick_what_is_due(tasks))
             if self._library.primaries.clustered:
                 tasks.create_task(self._follow_cluster())

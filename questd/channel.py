@@ -1,4 +1,4 @@
-"""What is published on a channel of a Redis: heard by a connection of its own, made anew as often as it is lost."""
+"""What is published on channels of a Redis: heard by a connection of its own, made anew as often as it is lost."""
 
 import asyncio
 import logging
@@ -26,8 +26,8 @@ Take = Callable[[bytes | None], Awaitable[None]]
 """Takes what was published, or None for what may have been missed."""
 
 
-async def hear(url: str, channel: str, take: Take) -> None:
-    """Give `take` what is published on a channel of a server, until cancelled.
+async def hear(url: str, take: Take, *channels: str) -> None:
+    """Give `take` what is published on channels of a server, until cancelled.
 
     It gets None first, and again after every gap in which it may have missed something.
     """
@@ -37,20 +37,20 @@ async def hear(url: str, channel: str, take: Take) -> None:
             wire = await Address(url).connect()
             heard = True
             try:
-                await _listen(wire, channel, take)
+                await _listen(wire, take, channels)
             finally:
                 wire.end(RedisConnectionError("nobody listens any more"))
         except (RedisError, OSError, errors.SQSError) as error:
-            log.log(logging.WARNING if heard else logging.DEBUG, "%s: Redis went away (%s)", channel, error)
+            log.log(logging.WARNING if heard else logging.DEBUG, "%s: Redis went away (%s)", channels[0], error)
             heard = False
             await asyncio.sleep(AGAIN_SECONDS)
 
 
-async def _listen(wire: Wire, channel: str, take: Take) -> None:
+async def _listen(wire: Wire, take: Take, channels: tuple[str, ...]) -> None:
     replies = asyncio.Queue[Any]()
     wire.take = replies.put_nowait
     wire.lost.add_done_callback(lambda lost: replies.put_nowait(lost.result()))
-    wire.write([pack_command(("SUBSCRIBE", channel))])  # type: ignore[arg-type]  # the stub forgot the dots
+    wire.write([pack_command(("SUBSCRIBE", *channels))])  # type: ignore[arg-type]  # the stub forgot the dots
     asked = False
     while True:
         try:
@@ -66,6 +66,7 @@ async def _listen(wire: Wire, channel: str, take: Take) -> None:
         if isinstance(reply, BaseException):
             raise reply
         if reply[0] == b"subscribe":
-            await take(None)
+            if reply[2] == len(channels):
+                await take(None)
         elif reply[0] == b"message":
             await take(reply[2])

@@ -184,9 +184,11 @@ class LongPolls:
 
         async def take(published: bytes | None) -> None:
             if published is not None:
-                self.wake(published.decode(errors="replace"))
+                news, _, key = published.decode(errors="replace").rpartition(" ")
+                if not news or key in self._queues:  # a new queue is news for those who wait on the one before only
+                    self.wake(key)
                 return
             self.listening.set()
             self.wake_all(lambda key: primary.has(key) and self._can_ask(key))
 
-        await primary.hear(f"quest:wake:{self._name_at(primary)}", take)
+        await primary.hear(take, f"quest:wake:{self._name_at(primary)}", "quest:made")

@@ -253,12 +253,15 @@ class Pipeline:
             calls = self._batch()
             if self._proof:
                 calls += self._proving(self._proof, calls)
-            if not self._written:
-                self._progress = time.monotonic()
-            self._written.extend(calls)
-            self.calls += len(calls)
-            self.writes += 1
-            wire.write([call.packed for call in calls])
+            self._send(wire, calls)
+
+    def _send(self, wire: Wire, calls: list[Call]) -> None:
+        if not self._written:
+            self._progress = time.monotonic()
+        self._written.extend(calls)
+        self.calls += len(calls)
+        self.writes += 1
+        wire.write([call.packed for call in calls])
 
     def _proving(self, proof: Proof, calls: list[Call]) -> list[Call]:
         """Return the calls that prove the writes among `calls`: none when there is no write."""
@@ -266,18 +269,33 @@ class Pipeline:
         if key is None:
             return []
         self._held = []
+        return self._asking(proof, key, self._held)
+
+    def _asking(self, proof: Proof, key: str, held: list[tuple[Call, Any]], *, again: bool = False) -> list[Call]:
         asking = [
             Call(self._loop.create_future(), packed, repeat=False, abandoned=None) for packed in proof.commands(key)
         ]
         self._bytes += sum(len(call.packed) for call in asking)
         replies = asyncio.gather(*(call.future for call in asking), return_exceptions=True)
-        replies.add_done_callback(partial(self._proved, proof, self._held))
+        replies.add_done_callback(partial(self._proved, proof, key, held, again))
         return asking
 
-    def _proved(self, proof: Proof, held: list[tuple[Call, Any]], replies: asyncio.Future[list[Any]]) -> None:
+    def _proved(
+        self,
+        proof: Proof,
+        key: str,
+        held: list[tuple[Call, Any]],
+        again: bool,  # noqa: FBT001  # partial's
+        replies: asyncio.Future[list[Any]],
+    ) -> None:
         """Let the callers of writes hear of them, or of what is wrong."""
         if held is not self._held:
             return  # the connection was lost, and they have heard of that
+        other = next((call.key for call, _ in held if call.key != key), None)
+        if isinstance(replies.result()[0], ResponseError) and other and self._wire and not again:
+            # In a Cluster the queue of `key` may have moved: its write was refused, and so was the mark, there.
+            self._send(self._wire, self._asking(proof, other, held, again=True))
+            return
         self._held = None
         lack = proof.lack(replies.result())
         for call, reply in held:

@@ -62,9 +62,9 @@ class Primary:
         async with client_of(self.url) as client:
             yield client
 
-    async def hear(self, channel: str, take: Take) -> None:
-        """Give `take` what is published on a channel here, until cancelled."""
-        await hear(self.url, channel, take)
+    async def hear(self, take: Take, *channels: str) -> None:
+        """Give `take` what is published on channels here, until cancelled."""
+        await hear(self.url, take, *channels)
 
 
 def client_of(url: str, seconds: float | None = None) -> Redis:

@@ -109,7 +109,7 @@ class ReceiveMessage(QueueAction):
         key = key_of(self.QueueUrl)
         process = questd.polls.name(key)
         not_after = questd.not_after_ms(key, process)  # a frozen Redis that thaws gives nothing to whom has his 503
-        limits = (not_after or "", questd.settings.max_in_flight, self.ReceiveRequestAttemptId or "")
+        limits = (not_after, questd.settings.max_in_flight, self.ReceiveRequestAttemptId or "")
         max_number = self.MaxNumberOfMessages or 1
 
         def arguments(facts: Facts) -> tuple[int | str, ...]:

@@ -34,7 +34,7 @@ class Sentinel(Primaries):
         self._take(Primary(url, pipeline))
         await pipeline.connect()
         for node in self.addresses.nodes:
-            listening = hear(self.addresses.sentinel(node), "+switch-master", self._told)
+            listening = hear(self.addresses.sentinel(node), self._told, "+switch-master")
             self._ears.append(asyncio.create_task(listening))
 
     async def close(self) -> None:

@@ -252,7 +252,10 @@ class Together:
     def _replied(self, group: _Group, reply: asyncio.Future[Any]) -> None:
         error = reply.exception()
         if error is None:
-            group.deal(reply.result())
+            try:
+                group.deal(reply.result())
+            except Exception as failure:  # noqa: BLE001  # as above
+                group.fail(failure)
             return
         task = self._loop.create_task(self._recover(group, error))
         self._tasks.add(task)

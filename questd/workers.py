@@ -40,8 +40,8 @@ LONGEST_END = 4.8
 FIXED = frozenset("config host port console_port redis_url data_dir ephemeral maxmemory anonymous test_mode".split())
 """Settings that only a restart changes: the ports and the Redis are there once."""
 
-OF_ITS_SERVER = frozenset({"durability", "replicas"})
-"""Settings that a restart changes when the Redis is questd's own: it was started with them."""
+PROMISED = frozenset({"durability", "replicas"})
+"""Settings that a Redis must be able to keep: a restart changes them when it is questd's own, started with them."""
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +88,7 @@ class Supervisor:
         self._as_read = settings
         self._again = again
         self._settings = descriptors.fitted(settings).model_copy(update={"port": sock.getsockname()[1]})
+        self._next: Settings | None = None  # read again, while the loader asks Redis for their durability
         self._counts = Counts(NAMES, PAGES * settings.workers + MORE_PAGES)
         self._socket = sock
         self._console_socket = console
@@ -123,7 +124,7 @@ class Supervisor:
                 self._keep_server(self._embedded)
             if self._loader:
                 self._follow_loader(self._loader)
-            if self._reloading:
+            if self._reloading and not self._loader:
                 self._reload()
             if self._declaring and not self._loader:
                 self._declaring = False
@@ -183,8 +184,11 @@ class Supervisor:
         if loader.status is None:
             return
         self._loader = None
+        wanted, self._next = self._next, None
         if loader.status:
             problem = loader.said.decode() or "the library could not be loaded"
+            if wanted:
+                problem = f"the settings stay as they are: {problem}"
             if not self._workers.begun:
                 raise StartFailed(problem)
             log.error("%s", problem)
@@ -193,6 +197,8 @@ class Supervisor:
             gc.freeze()  # what is there now stays, and shared: no worker's collector writes to it
             self._workers.resize(self._settings.workers)
             self._console.resize(1 if self._console_socket else 0)
+        elif wanted:
+            self._adopt(wanted)
 
     def _keep_crews(self) -> None:
         for crew in self._crews:
@@ -201,7 +207,7 @@ class Supervisor:
             raise StartFailed(f"a worker ended {FAILURES} times before it was ready")
 
     def _reload(self) -> None:
-        """Read the settings again, and give them to new workers."""
+        """Read the settings again, and adopt them; another durability only when Redis can give it."""
         self._reloading = False
         try:
             read = self._again()
@@ -209,18 +215,26 @@ class Supervisor:
         except (BadSetting, StartFailed) as error:
             log.error("the settings stay as they are: %s", hidden(str(error)))  # noqa: TRY400  # nobody's mistake here
             return
-        fixed = FIXED | OF_ITS_SERVER if self._embedded else FIXED
+        fixed = FIXED | PROMISED if self._embedded else FIXED
         changed = sorted(name for name in fixed if getattr(read, name) != getattr(self._as_read, name))
         if changed:
             log.warning("a restart is needed for a new %s", ", ".join(changed))
         kept = {name: getattr(self._settings, name) for name in fixed}
-        self._settings = descriptors.fitted(read).model_copy(update=kept)
-        logs.configure(read)
+        wanted = descriptors.fitted(read).model_copy(update=kept)
+        if all(getattr(wanted, name) == getattr(self._settings, name) for name in PROMISED):
+            self._adopt(wanted)
+        else:
+            self._next = wanted
+            self._loader = self._fork(self._load)
+
+    def _adopt(self, settings: Settings) -> None:
+        """Give the settings to new workers."""
+        self._settings = settings
+        logs.configure(settings)
         self._declaring = True
-        if self._workers.begun:  # else the loader is not done yet, and they come with these settings
-            for crew in self._crews:
-                crew.replace()
-            self._workers.resize(read.workers)
+        for crew in self._crews:
+            crew.replace()
+        self._workers.resize(settings.workers)
         log.info("the settings were read again")
 
     def _announce(self) -> None:
@@ -277,8 +291,9 @@ class Supervisor:
         if self._embedded:
             wait_until_ready(self._embedded.socket_path)
             self._embedded.mend()
-        loader.run(self._settings, report, private=self._embedded is not None)
-        loader.declare(self._settings, report)
+        settings = self._next or self._settings
+        loader.run(settings, report, private=self._embedded is not None)
+        loader.declare(settings, report)
 
     def _declare(self, report: int, _: Page) -> None:
         """Make the queues that are declared in the configuration file."""

@@ -14,7 +14,7 @@ from tests.servers import DEFAULT, RedisServer, running
 async def test_what_is_heard(redis_server: RedisServer) -> None:
     """A subscriber gets None when it can hear, what is published, and None again after a gap."""
     heard = asyncio.Queue[bytes | None]()
-    task = asyncio.create_task(hear(redis_server.url, "channel", heard.put))
+    task = asyncio.create_task(hear(redis_server.url, heard.put, "channel"))
     with redis_server.client() as client:
         async with asyncio.timeout(5):
             assert await heard.get() is None
@@ -31,7 +31,7 @@ async def test_a_frozen_redis_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(channel, "SILENCE_SECONDS", 0.02)
     heard = asyncio.Queue[bytes | None]()
     with running() as server:
-        task = asyncio.create_task(hear(server.url, "channel", heard.put))
+        task = asyncio.create_task(hear(server.url, heard.put, "channel"))
         async with asyncio.timeout(5):
             assert await heard.get() is None
             server.process.send_signal(signal.SIGSTOP)

@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 import redis
+from redis.exceptions import MovedError
 
+from questd import library
 from questd.durability import CannotPromise, Durability, Proof
+from questd.pipeline import Pipeline
 from questd.primaries import client_of
 from tests.client import Sqs, serving
 from tests.clusters import cluster, until, until_so
@@ -295,6 +298,26 @@ async def test_each_primary_of_a_cluster_has_its_own() -> None:
             servers.replicas[0].server.process.send_signal(signal.SIGSTOP)
             sends = (sqs.ask("SendMessage", QueueUrl=name, MessageBody="x") for name in names)
             assert [reply.status for reply in await asyncio.gather(*sends)] == [503, 200]
+
+
+async def test_a_queue_that_has_moved_spoils_no_proof() -> None:
+    """A write that came with one to a queue of another server is proved, though it went first and was refused."""
+    with cluster(2, "--appendonly", "yes") as servers:
+        urls = [node.server.url for node in servers.primaries]
+        for url in urls:
+            await library.load(url, test_mode=False)
+        here, there = (f"quest:{{{servers.name_at(place)}}}" for place in (0, 1))
+        pipeline = Pipeline(urls[0], durability=Durability("always", 1, frozenset({"quest_create"})))
+        try:
+            await pipeline.connect()
+            moved, *made = (
+                pipeline.call("FCALL", "quest_create", 1, key, "5ec2e7", 0, 1024, 60) for key in (there, here, here)
+            )
+            with pytest.raises(MovedError):
+                await moved
+            assert await asyncio.wait_for(asyncio.gather(*made), 5) == [1, 0]
+        finally:
+            await pipeline.close()
 
 
 def test_what_lacks() -> None:

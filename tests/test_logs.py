@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import signal
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -68,6 +69,26 @@ def test_json(written: Callable[[], str]) -> None:
     assert plain == {"level": "info", "logger": "questd.x", "message": "two\nlines"}
     assert (failed["level"], failed["request_id"]) == ("error", "1-2")
     assert failed["error"].endswith("ValueError: ü")
+
+
+def test_what_repeats_itself(written: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many warnings of a kind some are shown, and later how many more there were; others are shown beside them."""
+    monkeypatch.setattr(logs, "REPEATED_SECONDS", 0.5)
+    logs.configure(Settings())
+    log = logging.getLogger("questd.x")
+    for pause in (0, 0.6):
+        time.sleep(pause)
+        for number in range(100):
+            log.warning("100 %% refused: %d", number)
+    log.warning("another")
+    for _ in range(100):
+        log.info("well")
+    lines = written().splitlines()
+    refused = [line for line in lines if "refused" in line]
+    assert refused[:10] == [f"questd: WARNING: 100 % refused: {number}" for number in range(10)]
+    assert refused[10] == "questd: WARNING: 100 % refused: 0 (and 90 more like it before)"
+    assert len(refused) == 20
+    assert lines[20:] == ["questd: WARNING: another", *["questd: INFO: well"] * 100]
 
 
 def test_a_field_is_one_word(written: Callable[[], str]) -> None:

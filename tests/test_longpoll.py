@@ -210,6 +210,17 @@ async def test_a_subscription_made_anew_wakes_everybody(sqs: Sqs, redis_server: 
     assert len(await asyncio.wait_for(task, 3)) == 1
 
 
+async def test_a_queue_that_is_made_anew_after_everything_was_flushed(sqs: Sqs, redis_server: RedisServer) -> None:
+    """Who waits on a queue that FLUSHALL took away gets the messages of the one that is made in its place, at once."""
+    url = await sqs.create()
+    poll = await waiting(sqs, redis_server, url)
+    with redis_server.client() as client:
+        client.flushall()
+    await sqs.create()
+    await send(sqs, url)
+    assert len(await asyncio.wait_for(poll, 3)) == 1
+
+
 async def test_the_end_of_the_server_ends_it(redis_server: RedisServer) -> None:
     """When questd stops, long polls are answered with nothing."""
     async with serving(redis_server.url) as sqs:

@@ -86,13 +86,13 @@ async def test_messages_are_looked_at(both: tuple[Visitor, Sqs]) -> None:
     for _ in range(3):
         page = await visitor.get("/queues/q")
     assert "{\n  &#34;pizza&#34;: {\n    &#34;size&#34;: 2\n  }\n}" in page.text
-    assert page.has('visible {"pizza":{"size":2}} 0 s ago')
+    assert re.search(r'visible {"pizza":{"size":2}} \d s ago', page.words)
     assert page.has("kind String order")
     [message] = await sqs.receive(url, AttributeNames=["All"])
     assert message["Attributes"]["ApproximateReceiveCount"] == "1"
     page = await visitor.get("/queues/q")
     assert page.has('in flight {"pizza":{"size":2}} received 1\u00d7')
-    assert page.has("Visible again in 29 s")
+    assert re.search(r"Visible again in (30|2\d) s", page.words)
 
 
 async def test_why_a_message_is_a_dead_letter(both: tuple[Visitor, Sqs]) -> None:

@@ -313,3 +313,18 @@ async def test_a_call_that_cannot_be_made(redis_server: RedisServer) -> None:
         failures = await asyncio.gather(*calls, return_exceptions=True)
     assert [type(failure) for failure in failures] == [TypeError, TypeError]
     await primaries.close()
+
+
+async def test_a_reply_that_makes_no_sense(redis_server: RedisServer) -> None:
+    """Calls whose reply cannot be dealt out fail; nobody waits for ever."""
+    with redis_server.client() as client:
+        client.function_load(
+            "#!lua name=quest\nredis.register_function('quest_delete', function() return 1 end)", replace=True
+        )
+    primaries = topology.of(redis_server.url)
+    await primaries.connect()
+    together = Together(Library(primaries, test_mode=False))
+    deletes = [together.call("quest_delete", "quest:{a}", b"v", "handle", grouped=False) for _ in range(2)]
+    found = await asyncio.wait_for(asyncio.gather(*deletes, return_exceptions=True), 3)
+    assert all(isinstance(each, Exception) for each in found), found
+    await primaries.close()

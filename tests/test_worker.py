@@ -146,6 +146,20 @@ def test_durability_is_read_again(tmp_path: Path) -> None:
         reload(questd, 'durability = "everysec"', "a restart is needed for a new durability")
 
 
+def test_a_durability_that_redis_cannot_give_changes_nothing(tmp_path: Path) -> None:
+    """After SIGHUP with a promise that Redis cannot keep a worker that dies is replaced, with the settings before."""
+    config = tmp_path / "questd.toml"
+    config.write_text("")
+    with running(DEFAULT) as server, serving("--redis-url", server.url, "--config", str(config)) as questd:
+        config.write_text('durability = "always"')
+        questd.process.send_signal(signal.SIGHUP)
+        until(lambda: "the settings stay as they are: redis://" in questd.errors.read_text())
+        [worker] = questd.pids("serve")
+        os.kill(worker, signal.SIGKILL)
+        until(lambda: len(questd.pids("serve")) == 2 and questd.lives())
+        assert "cannot begin" not in questd.errors.read_text()
+
+
 def _region(questd: Questd) -> str:
     """Return the region that a worker has."""
     parameters = "Action=GetQueueAttributes&AttributeName.1=QueueArn"

@@ -1,7 +1,8 @@
 -- Long polls: which processes wait on a queue, and how they are woken. A process registers when its receive got
 -- nothing and will wait; it listens on the channel quest:wake:<process>, where it is told the queue's key. One wake
--- for one process: it asks again, and when it leaves messages behind, its receive wakes the next. Times are the
--- server's own: a test that moves the clock does not end anybody's wait.
+-- for one process: it asks again, and when it leaves messages behind, its receive wakes the next. A new queue does not
+-- know who waited on the one before it: it is told to all processes on quest:made. Times are the server's own: a test
+-- that moves the clock does not end anybody's wait.
 
 local function wait(q, process, wait_ms)
   redis.call('ZADD', q.key .. ':waiting', server_time() + wait_ms, process)

@@ -76,6 +76,12 @@ local function count_served(shares)
   return served
 end
 
+-- Adds to a reply how many messages each of several receives got, in a queue with groups.
+local function add_shares(reply, q, receives, shares)
+  if receives == 1 or not (q.fifo or q.fair) then return end
+  for i = 1, receives do reply[2 + i] = shares and shares[i] or 0 end
+end
+
 -- quest_receive: hand out visible messages.
 -- KEYS  the queue
 -- ARGV  version, how many at most, visibility timeout in ms ('' for the queue's), the server time after which nobody
@@ -100,7 +106,11 @@ register('quest_receive', {'allow-oom'}, RECEIVE, function(keys, args)
   if q.version ~= version then return facts(queue) end
   local server_ms = server_time()
   local t = at(server_ms)
-  if not_after and server_ms > not_after then return {server_ms, 1} end
+  if not_after and server_ms > not_after then
+    local reply = {server_ms, 1}
+    add_shares(reply, q, receives)
+    return reply
+  end
   reach(queue)
 
   visibility_ms = visibility_ms or q.visibility_ms
@@ -121,9 +131,7 @@ register('quest_receive', {'allow-oom'}, RECEIVE, function(keys, args)
   if #given > 0 then hand_on(q) end -- after wait: the next one to wake may be of this process
   local full = served < receives and #given == room and wait_ms == 0 and not q.fifo
   local reply = {server_ms, full and 2 or more and 1 or 0}
-  if receives > 1 and (q.fifo or q.fair) then
-    for i = 1, receives do reply[2 + i] = shares and shares[i] or 0 end
-  end
+  add_shares(reply, q, receives, shares)
   for _, message in ipairs(given) do
     local sequence, record, count, first_ms, received_ms = unpack(message)
     local size = #reply

@@ -59,6 +59,8 @@ local function create(queue, secret, t, fields)
   local scope = redis.call('HGET', queue, 'DeduplicationScope')
   if scope then redis.call('HSET', queue, 'scope', scope) end -- a later change has no effect (contract 11.16)
   redis.call('UNLINK', queue .. ':deleted')
+  -- After FLUSHALL nothing here knows who waits on a queue of this name: they hear of the new one, and ask it.
+  redis.pcall('PUBLISH', 'quest:made', 'new ' .. queue)
   return enrol(queue)
 end
 

@@ -105,6 +105,12 @@ def test_several_receives_at_once(fifo: Quest, most: int, expected: list[list[st
     assert [fifo.bodies(most, queue="other.fifo") for _ in expected] == expected
 
 
+def test_several_receives_that_come_too_late(fifo: Quest) -> None:
+    """Several receives that nobody wants any more get nothing, and each is told so: its share is 0."""
+    fifo.send_fifo("a", "1")
+    assert fifo.ask("quest_receive", FIFO, 3, VT, 1, 9, "", "", 0, 0, 3)[1:] == [1, 0, 0, 0]
+
+
 def test_several_receives_at_once_with_timeout_0(fifo: Quest) -> None:
     """With timeout 0 a message is visible to the next receive of the same call already, as it is to the next call."""
     fifo.send_fifo("a", "a1")
