@@ -19,7 +19,9 @@ ROOT = Path(__file__).parent.parent
 HERE = Path(sys.executable).parent
 """Where questd and python are."""
 
-BLOCK = re.compile(r"(?:<!-- (?P<mark>[^>]+?) -->\n)?^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(
+    r"(?:<!-- (?P<mark>[^>]+?) -->\n)?^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE
+)
 
 LAST = re.compile(r"(.*?)((?:[^\n]*\\\n)*[^\n]+)\n?", re.DOTALL)
 """The last command of a block, which may go over several lines, and what is before it."""
@@ -188,7 +190,13 @@ class Reader:
     def _finish(self, script: str) -> None:
         command = self._command(f"{script}\nexport -p > .exported\n")
         done = subprocess.run(
-            command, cwd=self.directory, env=self.environment, capture_output=True, text=True, timeout=SECONDS, check=False
+            command,
+            cwd=self.directory,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
         )
         assert done.returncode == 0, script + done.stdout + done.stderr
         self.printed = done.stdout

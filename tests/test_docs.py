@@ -10,7 +10,10 @@ from questd import __main__, metrics
 from questd.settings import Settings, variable
 from tests.stories import ROOT, Reader, blocks
 
-PAGES = [*sorted((ROOT / "docs").glob("*.md")), *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"))]
+PAGES = [
+    *sorted((ROOT / "docs").glob("*.md")),
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+]
 EXAMPLES = sorted((ROOT / "examples").glob("*/README.md"))
 
 TOOLS = ("curl", "openssl", "redis-cli", "redis-server")

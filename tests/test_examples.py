@@ -41,7 +41,7 @@ def test_producer_and_consumer(reader: Reader) -> None:
     assert reader.printed.endswith("sent 10 orders\n")
     consumer = reader.programs.pop("python consumer.py")
     sqs = client(reader)
-    dead = []
+    dead: list[dict[str, str]] = []
     while len(dead) < 3:
         dead += sqs.receive_message(QueueUrl="orders-dead", WaitTimeSeconds=20)["Messages"]
     sqs.close()

@@ -1,4 +1,4 @@
-"""Receive orders until SIGTERM or Ctrl-C. What fails is not deleted: it comes again, and in the end is a dead letter."""
+"""Receive orders until SIGTERM or Ctrl-C. What fails is not deleted: it comes again, and ends as a dead letter."""
 
 import json
 import signal

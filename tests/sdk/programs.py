@@ -38,9 +38,7 @@ SEEN = {
 """What every program sees when it goes through the life of two queues; each is written in its SDK's own manner."""
 
 
-def prepared(
-    name: str, tools: Sequence[str], commands: Sequence[Sequence[str]], *, where: Path = HERE
-) -> Path:
+def prepared(name: str, tools: Sequence[str], commands: Sequence[Sequence[str]], *, where: Path = HERE) -> Path:
     """Return a directory with the files of `name` where the commands have been run: once for these files and commands.
 
     Skips the test where a tool is missing, or where its packages cannot be had; the summary says which.
