@@ -119,7 +119,8 @@ class Reader:
         self.ports = {printed: free[port] for printed, port in PORTS.items()}
         self.programs: dict[str, Program] = {}
         self.printed = ""
-        self.environment = os.environ | {
+        own = {name: value for name, value in os.environ.items() if not name.startswith(("QUESTD_", "AWS_"))}
+        self.environment = own | {
             "PATH": f"{programs}:{HERE}:{os.environ['PATH']}",
             "HOME": str(directory),
             "XDG_DATA_HOME": str(directory / "data"),

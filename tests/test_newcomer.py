@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -12,7 +13,8 @@ import boto3
 import pytest
 
 from tests.client import ARN
-from tests.stories import CONSOLE, QUEUES, ROOT, Reader, blocks, story
+from tests.clusters import until_so
+from tests.stories import CONSOLE, QUEUES, ROOT, Program, Reader, blocks, story
 from tests.visitor import Visitor
 
 README = ROOT / "README.md"
@@ -42,13 +44,23 @@ def sent_and_received(newcomer: Reader) -> None:
     newcomer.saw(story(README, "send and receive printed"))
 
 
-def test_it_starts(newcomer: Reader) -> None:
-    """What questd says when it is ready is what the README prints."""
+def test_it_starts(tmp_path: Path) -> None:
+    """`make start` starts it, and it says what the README prints."""
+    if not shutil.which("make") or subprocess.run(["make", "-q", ".venv/questd"], cwd=ROOT, check=False).returncode:
+        pytest.skip("make start would install into this checkout")
+    newcomer = Reader(tmp_path)
+    ports = {"QUESTD_PORT": newcomer.ports[QUEUES], "QUESTD_CONSOLE_PORT": newcomer.ports[CONSOLE]}
+    command = story(README, "start").partition("#")[0].split()
+    started = Program(command, ROOT, newcomer.environment | ports)
+    try:
+        said = started.wait_for("questd ready on")
+    finally:
+        started.end()
     [printed] = re.findall(r"^    (questd ready on .*)$", README.read_text(), re.MULTILINE)
     for port in (QUEUES, CONSOLE):
         printed = printed.replace(port, newcomer.ports[port])
     wanted = re.escape(printed).replace("…", r"\S+").replace(re.escape("~/.local/share"), r"\S+")
-    assert re.fullmatch(wanted, newcomer.programs["questd serve"].said.splitlines()[0])
+    assert re.fullmatch(wanted, said.strip())
 
 
 async def test_a_message_is_seen_in_the_console(newcomer: Reader, visitor: Visitor) -> None:
@@ -78,16 +90,23 @@ async def test_redrive_on_the_command_line(newcomer: Reader, visitor: Visitor) -
     await back(visitor)
 
 
+async def shown(visitor: Visitor, path: str) -> None:
+    """Wait until a page shows it."""
+
+    async def has_it() -> bool:
+        return (await visitor.get(path)).has("one pizza with everything")
+
+    await until_so(has_it, 20)
+
+
 async def dead_letter(visitor: Visitor) -> None:
     """Wait for the message that nobody deleted: its timeout is a second, and it moves two seconds later."""
-    while not (await visitor.get("/queues/orders-dead")).has("one pizza with everything"):
-        pass
+    await shown(visitor, "/queues/orders-dead")
 
 
 async def back(visitor: Visitor) -> None:
     """Wait until it is where it came from."""
-    while not (await visitor.get("/queues/orders")).has("one pizza with everything"):
-        pass
+    await shown(visitor, "/queues/orders")
     assert not (await visitor.get("/queues/orders-dead")).has("one pizza with everything")
 
 
