@@ -26,6 +26,8 @@ BLOCK = re.compile(
 LAST = re.compile(r"(.*?)((?:[^\n]*\\\n)*[^\n]+)\n?", re.DOTALL)
 """The last command of a block, which may go over several lines, and what is before it."""
 
+SERVER = re.compile(r"^(exec )?questd (serve|check)\b.*$", re.MULTILINE)
+
 QUEUES, CONSOLE, REDIS, APPLICATION = ports = ("9324", "9325", "6379", "8000")
 PORTS = {**{port: port for port in ports}, "4566": QUEUES, "9090": REDIS}
 """The ports that pages name; those of other servers that questd takes the place of are questd's."""
@@ -178,13 +180,6 @@ class Reader:
     def _go_on(self, program: str, script: str) -> None:
         if program in self.programs:
             assert self.programs.pop(program).end() == 0
-        if program == "questd serve":
-            options = " ".join(
-                f"--{name} {self.ports[port]}"
-                for name, port in (("port", QUEUES), ("console-port", CONSOLE))
-                if f"--{name} " not in script
-            )
-            script = script.replace("questd serve", f"questd serve {options}")
         self.programs[program] = Program(self._command(script), self.directory, self.environment)
         self.programs[program].wait_for(GOES_ON[program])
 
@@ -204,7 +199,13 @@ class Reader:
 
     def _command(self, script: str) -> list[str]:
         kept = "[ ! -e .exported ] || . ./.exported\n"
-        return ["bash", "-e", "-o", "pipefail", "-c", kept + self._own(script)]
+        return ["bash", "-e", "-o", "pipefail", "-c", kept + self._own(SERVER.sub(self._with_ports, script))]
+
+    def _with_ports(self, found: re.Match[str]) -> str:
+        """Return the words that start questd, or ask whether it would start, with the ports that they do not name."""
+        ports = (("--port", QUEUES), ("--console-port", CONSOLE))
+        line = found[0]
+        return " ".join([line, *(f"{flag} {port}" for flag, port in ports if f"{flag} " not in line)])
 
     def saw(self, text: str) -> None:
         """Compare what was printed last with what a page says of it."""

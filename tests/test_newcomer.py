@@ -141,7 +141,7 @@ def test_queues_are_declared(tmp_path: Path) -> None:
         }
         assert sqs.list_queue_tags(QueueUrl=names["orders"])["Tags"] == {"team": "shop"}
         sqs.close()
-        newcomer.run("questd check --config questd.toml --port 0 --console-port 0")
+        newcomer.run("questd check --config questd.toml")
         assert newcomer.printed.count("is as it is declared") == 3
 
 
