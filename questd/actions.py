@@ -87,11 +87,11 @@ DIFFERENCES = {
     "TagQueue": "",
     "UntagQueue": "",
 }
-"""What a client can tell from AWS, by action; the README shows it."""
+"""What a client can tell from AWS, by action; docs/differences.md shows it."""
 
 
 def table() -> str:
-    """Return all actions, what each is for and what differs from AWS, as the Markdown table in the README."""
+    """Return all actions, what each is for and what differs from AWS, as the Markdown table of docs/differences.md."""
     rows = [("action", "", "what differs from AWS"), ("---", "---", "---")]
     rows += [(name, (action.__doc__ or "").splitlines()[0], DIFFERENCES[name]) for name, action in ACTIONS.items()]
     return "\n".join("".join(f"| {cell} " if cell else "| " for cell in row) + "|" for row in rows)

@@ -1,4 +1,4 @@
-"""The least a Redis user must be allowed: with just what the README names all works, and what lacks is told at start."""
+"""The least a Redis user must be allowed: with just what docs/production.md names all works, and what lacks is told at start."""
 
 import json
 import os
@@ -16,13 +16,13 @@ from tests.client import ARN, Sqs, serving
 from tests.clusters import ClusterServers, until, until_so
 from tests.servers import BINARIES, DEFAULT, RedisServer, running
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
+PAGE = (Path(__file__).parent.parent / "docs" / "production.md").read_text()
 URL = "redis://questd:password@127.0.0.1"
 
 
 def rules(*more: str) -> list[str]:
-    """Return the words that the README gives to ACL SETUSER questd; `more`: for a `cluster`, for `durability`."""
-    found = re.search(r"<!-- acl -->\n```text\n(.*?)```", README, re.DOTALL)
+    """Return the words that the page gives to ACL SETUSER questd; `more`: for a `cluster`, for `durability`."""
+    found = re.search(r"<!-- acl -->\n```text\n(.*?)```", PAGE, re.DOTALL)
     assert found
     *lines, cluster, durability = found[1].splitlines()
     lines += [{"cluster": cluster, "durability": durability}[name] for name in more]
@@ -31,7 +31,7 @@ def rules(*more: str) -> list[str]:
 
 @pytest.fixture(params=BINARIES)
 def server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
-    """Run each server that is installed, with the README's user."""
+    """Run each server that is installed, with the page's user."""
     binary = BINARIES[request.param]
     if binary is None:
         pytest.skip(f"{request.param} is not installed")
@@ -77,7 +77,7 @@ async def story(sqs: Sqs, name: str, dead: str) -> None:
 
 
 async def test_the_readme_names_enough(server: RedisServer) -> None:
-    """The user of the README is enough for a story of all that questd does, and passes the check."""
+    """The user of the page is enough for a story of all that questd does, and passes the check."""
     url = f"{URL}:{server.port}"
     await grants.load(url, test_mode=False)
     async with serving(url, test_mode=False) as sqs:
@@ -122,7 +122,7 @@ async def test_the_readme_names_enough_for_durability(durability: str, options: 
 
 
 def test_the_readme_names_no_more() -> None:
-    """Every rule of the README is of a command that is used and tried."""
+    """Every rule of the page is of a command that is used and tried."""
     tried = {str(command[0]).lower() for command in grants.COMMANDS}
     in_lua = set(re.findall(r"\{'([A-Z]+)'", (files("questd") / "lua" / "grants.lua").read_text()))
     needed = tried | {name.lower() for name in in_lua} | {"fcall", "function|load"}

@@ -20,6 +20,8 @@ ID, SECRET = "AKIDEXAMPLE", "a-secret-of-some-length"
 """The access key that programs have to sign with."""
 RUN_SECONDS = 60
 
+VENV = ["bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+
 SEEN = {
     "body": True,
     "blob": "00ff",
@@ -36,7 +38,7 @@ SEEN = {
 """What every program sees when it goes through the life of two queues; each is written in its SDK's own manner."""
 
 
-def prepared(name: str, tools: Sequence[str], commands: Sequence[Sequence[str]]) -> Path:
+def prepared(name: str, tools: Sequence[str], commands: Sequence[Sequence[str]], *, where: Path = HERE) -> Path:
     """Return a directory with the files of `name` where the commands have been run: once for these files and commands.
 
     Skips the test where a tool is missing, or where its packages cannot be had; the summary says which.
@@ -45,7 +47,7 @@ def prepared(name: str, tools: Sequence[str], commands: Sequence[Sequence[str]])
     if missing:
         pytest.skip(f"{' and '.join(missing)} not installed")
     digest = hashlib.sha256(repr((commands, sys.version_info[:2])).encode())
-    files = sorted(path for path in (HERE / name).rglob("*") if path.is_file() and path.suffix != ".pyc")
+    files = sorted(path for path in (where / name).rglob("*") if path.is_file() and path.suffix != ".pyc")
     for file in files:
         digest.update(file.read_bytes())
     directory = CACHE / f"{name}-{digest.hexdigest()[:16]}"
@@ -53,7 +55,7 @@ def prepared(name: str, tools: Sequence[str], commands: Sequence[Sequence[str]])
     with (directory / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (directory / ".done").exists():
-            shutil.copytree(HERE / name, directory, dirs_exist_ok=True)
+            shutil.copytree(where / name, directory, dirs_exist_ok=True)
             for command in commands:
                 _install(command, directory)
             (directory / ".done").touch()

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.sdk.programs import SEEN, environment, prepared, seen
+from tests.sdk.programs import SEEN, VENV, environment, prepared, seen
 
-VENV = ["bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
 MAVEN = ["mvn", "-q", "-B", "dependency:copy-dependencies", "-DoutputDirectory=lib"]
 
 
