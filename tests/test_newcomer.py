@@ -70,6 +70,13 @@ async def test_a_message_is_seen_in_the_console(newcomer: Reader, visitor: Visit
     assert (await visitor.get("/queues/orders")).has("three pizzas")
 
 
+def test_curl(newcomer: Reader) -> None:
+    """The README's one line of curl finds the queue."""
+    sent_and_received(newcomer)
+    newcomer.run(story(README, "curl"))
+    assert re.search(r'{"QueueUrl":"http://127\.0\.0\.1:\d+/000000000000/orders"}', newcomer.printed), newcomer.printed
+
+
 async def test_why_a_message_is_a_dead_letter(newcomer: Reader, visitor: Visitor) -> None:
     """The console says why a message is in the dead-letter queue, and its button brings it back."""
     sent_and_received(newcomer)
