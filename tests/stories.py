@@ -121,7 +121,7 @@ class Reader:
         self.ports = {printed: free[port] for printed, port in PORTS.items()}
         self.programs: dict[str, Program] = {}
         self.printed = ""
-        own = {name: value for name, value in os.environ.items() if not name.startswith(("QUESTD_", "AWS_"))}
+        own = {name: value for name, value in os.environ.items() if not name.startswith(("QUESTD_", "AWS_", "MAKE"))}
         self.environment = own | {
             "PATH": f"{programs}:{HERE}:{os.environ['PATH']}",
             "HOME": str(directory),
