@@ -238,7 +238,7 @@ COMMANDS = (
             _flag("--rate", metavar="N", type=number, help="messages a second at most"),
         ),
     ),
-    Command("purge", _asks(upkeep.purge), PURGE, (QUEUE, _flag("--yes", action="store_true", help="do not ask"))),
+    Command("purge", _asks(upkeep.purge), PURGE, (QUEUE, YES)),
     Command("pause", _asks(upkeep.pause), PAUSE, (QUEUE,)),
     Command("resume", _asks(upkeep.resume), RESUME, (QUEUE,)),
     Command(
