@@ -1,19 +1,16 @@
-"""The core of both fronts: an HTTP request in, its answer out. It knows no server.
-
-Which protocol a request speaks is decided here, and every failure becomes an answer here.
-"""
+"""Answers: what a front writes, how failures become answers, and the paths that are no actions. It knows no server."""
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+import typing
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
-from time import perf_counter_ns
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import to_json
 
-from questd import __version__, aws_json, aws_query, errors, logs, mischief, namespaces
-from questd.action import Questd, Request
+from questd import __version__, aws_json, aws_query, errors, logs, mischief
+from questd.action import Action, Gate, Questd, Request
 from questd.identifiers import new_request_id
 from questd.settings import Settings
 
@@ -26,9 +23,6 @@ PLAIN = "text/plain; charset=utf-8"
 
 REQUEST_ID = "x-amzn-RequestId"
 """The header with the id of a request, which its log lines carry too."""
-
-LONGEST_SHOWN = 200
-"""Characters of a queue's name in a log line: one that there cannot be may be long."""
 
 BODY_FACTOR = 8
 """How many times as long as its message a body may be: 1 MiB of message is up to 6 MiB of JSON."""
@@ -52,6 +46,26 @@ class Answer:
     """AWS's name of the error that it is."""
 
 
+class Protocol(typing.Protocol):
+    """How requests and answers are written: aws_json.py and aws_query.py."""
+
+    def action_of(self, request: Request, gate: Gate | None) -> Action | None:
+        """Return the action that a request asks for, validated; None when it asks for none.
+
+        Says in the request who signed it. Raises what AWS answers to a wrong one.
+        """
+
+    def result_parts(
+        self, action: Action, result: dict[str, Any] | None, request: Request, request_id: str
+    ) -> tuple[str, bytes]:
+        """Return the type and the body of a success."""
+
+    def error_parts(
+        self, error: errors.SQSError, request: Request, request_id: str
+    ) -> tuple[str, bytes, dict[str, str]]:
+        """Return the type, the body and more headers of an error."""
+
+
 class MoveClock(BaseModel):
     """The body of POST /_questd/clock: seconds to move the clock of every rule by; {} only reads it.
 
@@ -64,121 +78,31 @@ class MoveClock(BaseModel):
     reset: bool = False
 
 
-async def answer(questd: Questd, request: Request) -> Answer:
-    """Return the answer to a request, whatever is wrong with it."""
-    if questd.gate is None and _is_from_another_site(request.headers):
-        return Answer(403, PLAIN, b"without access keys, questd answers no web page of another site\n")
-    beside = await _beside_actions(questd, request) if request.target != "/" else None
-    if beside:
-        return beside
-    request.namespace = namespaces.of_request(questd.home, request.headers, request.target)
-    if request.method not in {"GET", "POST"}:
-        return _no_operation()
-    speak = _aws_json if request.method == "POST" and _speaks_json(request) else query
-    begun, capacity = perf_counter_ns(), questd.capacity
-    capacity.requests += 1
-    try:
-        given = await speak(questd, request)
-    finally:
-        capacity.requests -= 1
-    took_ns = perf_counter_ns() - begun
-    questd.counts.answered(request.action, given.error, took_ns - request.waited_ns)
-    if questd.settings.access_log:
-        _log(request, given, took_ns)
-    return given
-
-
-async def _beside_actions(questd: Questd, request: Request) -> Answer | None:
-    """Return the answer to a target that is none of SQS's; None for any other."""
-    if not request.target.isascii():  # RFC 9112: a target has no other characters
-        return refusal(errors.SerializationException())
+def beside_actions(questd: Questd, request: Request) -> Coroutine[Any, Any, Answer] | None:
+    """Return what answers a target that is none of SQS's; None for any other."""
     path = request.target.partition("?")[0]
+    if not request.target.isascii():  # RFC 9112: a target has no other characters
+        return _refused(errors.SerializationException())
     if path.startswith("/health/"):
-        return await health(questd, path)
+        return health(questd, path)
     if path == "/_localstack/health":
-        return await _localstack_health(questd)
+        return _localstack_health(questd)
     if path in FOR_TESTS and questd.settings.test_mode:
-        return await _for_tests(questd, request, path)
+        return _for_tests(questd, request, path)
     return None
 
 
-def _is_from_another_site(headers: Mapping[str, str]) -> bool:
-    """Tell whether a browser asks for a web page, whose author may be somebody who cannot reach this port himself."""
-    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
-    if site is not None:
-        return site not in {"none", "same-origin"}
-    return origin is not None and origin.partition("//")[2] != headers.get("host")
+async def _refused(error: errors.SQSError) -> Answer:
+    return refusal(error)
 
 
-def _log(request: Request, given: Answer, took_ns: int) -> None:
-    """Write the line of a request into the access log."""
-    queue = getattr(request.asked, "QueueUrl", None) or getattr(request.asked, "QueueName", None) or ""
-    fields: dict[str, str | float] = {
-        "request_id": given.headers.get(REQUEST_ID, ""),
-        "peer": request.peer,
-        "key": request.principal,
-        "action": request.action,
-        "queue": queue[:LONGEST_SHOWN],
-        "status": given.status,
-        "error": given.error,
-        "bytes_in": len(request.body),
-        "bytes_out": len(given.body),
-        "ms": round(took_ns / 1e6, 3),
-    }
-    logs.access(fields)
+def failure(protocol: Protocol, error: errors.SQSError, request: Request, request_id: str) -> Answer:
+    """Return the answer that is an error."""
+    content_type, body, more = protocol.error_parts(error, request, request_id)
+    return Answer(error.status, content_type, body, {REQUEST_ID: request_id} | more, error=error.name)
 
 
-def _speaks_json(request: Request) -> bool:
-    headers = request.headers
-    return "x-amz-target" in headers or headers.get("content-type", "").startswith(aws_json.CONTENT_TYPE)
-
-
-async def _aws_json(questd: Questd, request: Request) -> Answer:
-    request_id = new_request_id()
-    headers = {REQUEST_ID: request_id}
-    try:
-        questd.capacity.check()
-        if questd.gate:
-            questd.gate.identify(request)
-        action = aws_json.action_of(request)
-        request.asked = action
-        if questd.gate:
-            await questd.gate.check(questd, request, action)
-        result = await (mischief.around(questd, request, action) if questd.troubles else action(questd, request))
-        return Answer(200, aws_json.CONTENT_TYPE, aws_json.result_body(result), headers, request.undo)
-    except Exception as error:  # noqa: BLE001  # whatever it is, the client gets an answer
-        return _json_error(_shown(error, request_id), headers)
-
-
-def _json_error(error: errors.SQSError, headers: dict[str, str]) -> Answer:
-    more, body = aws_json.error_parts(error)
-    return Answer(error.status, aws_json.CONTENT_TYPE, body, headers | more, error=error.name)
-
-
-async def query(questd: Questd, request: Request) -> Answer:
-    """Return the answer to a request in the Query protocol; who is known already (console.py) need not have signed."""
-    request_id = new_request_id()
-    headers = {REQUEST_ID: request_id}
-    try:
-        questd.capacity.check()
-        parameters = aws_query.parameters(request)
-        if "Action" not in parameters:
-            return _no_operation()
-        if questd.gate and not request.principal:
-            questd.gate.identify(request)
-        action = aws_query.action_of(request, parameters)
-        request.asked = action
-        if questd.gate:
-            await questd.gate.check(questd, request, action)
-        result = await (mischief.around(questd, request, action) if questd.troubles else action(questd, request))
-        return Answer(200, *aws_query.result_parts(action, result, request, request_id), headers, request.undo)
-    except Exception as error:  # noqa: BLE001  # whatever it is, the client gets an answer
-        shown = _shown(error, request_id)
-        parts = aws_query.error_parts(shown, request, request_id)
-        return Answer(shown.status, *parts, headers, error=shown.name)
-
-
-def _shown(error: Exception, request_id: str) -> errors.SQSError:
+def shown(error: Exception, request_id: str) -> errors.SQSError:
     """Return what a client gets to see of a failure."""
     if isinstance(error, errors.SQSError) and not isinstance(error, errors.InternalFailure):
         return error
@@ -188,10 +112,10 @@ def _shown(error: Exception, request_id: str) -> errors.SQSError:
 
 def refusal(error: errors.SQSError) -> Answer:
     """Return the answer to a request that comes to no action."""
-    return _json_error(error, {REQUEST_ID: new_request_id()})
+    return failure(aws_json, error, Request("", "", {}, b""), new_request_id())
 
 
-def _no_operation() -> Answer:
+def no_operation() -> Answer:
     """Return what AWS answers to a request without an action (contract 1.3.6)."""
     error = errors.UnknownOperationException.name
     return Answer(404, aws_query.XML, b"<UnknownOperationException/>", error=error)

@@ -10,8 +10,9 @@ from aiohttp import web
 
 from questd import errors
 from questd.action import Questd, Request
-from questd.answer import SERVER, Answer, answer, body_limit, refusal
+from questd.answer import SERVER, Answer, body_limit, refusal
 from questd.connection import DRAIN_SECONDS, IDLE_SECONDS
+from questd.errand import answered
 from questd.surplus import Surplus
 
 # What aiohttp logs as errors is HTTP nonsense of strangers, with a traceback each; ours are logged where they happen.
@@ -40,7 +41,7 @@ def application(questd: Questd) -> web.Application:
         for name, value in http.headers.items():
             headers.setdefault(name.lower(), value)
         request = Request(http.method, http.raw_path, headers, body, peer=http.remote or "")
-        return await _write(http, await answer(questd, request))
+        return await _write(http, await answered(questd, request))
 
     app = web.Application(client_max_size=limit)
     app.router.add_route("*", r"/{path:[\s\S]*}", respond)  # a line feed, too, which a dot is not
@@ -49,7 +50,7 @@ def application(questd: Questd) -> web.Application:
 
 async def _write(http: web.Request, given: Answer) -> web.StreamResponse:
     """Write an answer; one that nobody is there to take is undone. While the server drains, it is the last one."""
-    headers = {**given.headers, "Content-Type": given.content_type, "Server": SERVER}
+    headers = {"Content-Type": given.content_type, "Server": SERVER, **given.headers}
     response = web.Response(status=given.status, body=given.body, headers=headers)
     if DRAINING in http.app and http.app[DRAINING].is_set():
         response.force_close()

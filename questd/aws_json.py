@@ -7,8 +7,8 @@ from typing import Any
 from pydantic_core import from_json, to_json
 
 from questd import errors, extensions
-from questd.action import Action, Request, validated
-from questd.actions import named
+from questd.action import Action, Gate, Request, validated
+from questd.actions import ACTIONS, named
 
 CONTENT_TYPE = "application/x-amz-json-1.0"
 TARGET_PREFIX = "AmazonSQS"
@@ -20,20 +20,26 @@ TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\Z)|[,\[{]', re.DOTALL)
 """A text, which may be a megabyte, or what begins another value."""
 
 
-def action_of(request: Request) -> Action:
+TARGETS = {f"{TARGET_PREFIX}.{name}": action for name, action in ACTIONS.items()} | {
+    f"{extensions.TARGET_PREFIX}.{name}": action for name, action in extensions.ACTIONS.items()
+}
+"""Actions by what requests call them."""
+
+
+def action_of(request: Request, gate: Gate | None) -> Action:
     """Return the action that a request asks for, validated. Raises what AWS answers to a wrong one."""
-    prefix, _, name = request.headers.get("x-amz-target", "").rpartition(".")
-    action = named(name, request) if prefix == TARGET_PREFIX else None
-    if prefix == extensions.TARGET_PREFIX:
-        action = extensions.ACTIONS.get(name)
+    if gate:
+        gate.identify(request)
+    action = TARGETS.get(request.headers.get("x-amz-target", ""))
     if action is None:
         raise errors.UnknownOperationException
-    request.action = name
+    request.action = action.__name__
     body = request.body or b"{}"
     if len(body) > LARGE and _is_crowded(body):
         raise errors.SerializationException
-    if request.target != "/" and request.queue:
-        body = _with_queue(body, request.queue)
+    if request.target != "/":
+        action = named(request.action, request) or action
+        body = _with_queue(body, request.queue) if request.queue else body
     return validated(action, body, request)
 
 
@@ -53,14 +59,16 @@ def _with_queue(body: bytes, queue: str) -> bytes:
     return body
 
 
-def result_body(result: dict[str, Any] | None) -> bytes:
-    """Return the body of a success: compact JSON, or nothing for an action without output."""
-    return b"" if result is None else to_json(result)
+def result_parts(
+    _action: Action, result: dict[str, Any] | None, _request: Request, _request_id: str
+) -> tuple[str, bytes]:
+    """Return the type and the body of a success: compact JSON, or nothing for an action without output."""
+    return CONTENT_TYPE, b"" if result is None else to_json(result)
 
 
-def error_parts(error: errors.SQSError) -> tuple[dict[str, str], bytes]:
-    """Return the headers and the body of an error: `__type` for today's SDKs, the older code for the others."""
+def error_parts(error: errors.SQSError, _request: Request, _request_id: str) -> tuple[str, bytes, dict[str, str]]:
+    """Return the type, the body and more headers of an error: `__type` for today's SDKs, the older code for others."""
     # AccessDenied was seen with a capital (contract 1.2.3).
     name = "Message" if isinstance(error, errors.AccessDeniedException) else "message"
     body = to_json({"__type": error.type, name: error.message})
-    return {"x-amzn-query-error": f"{error.code};{error.fault}"}, body
+    return CONTENT_TYPE, body, {"x-amzn-query-error": f"{error.code};{error.fault}"}

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from questd import errors, localstack, message_attributes
-from questd.action import Action, Request, validated
+from questd.action import Action, Gate, Request, validated
 from questd.actions import named
 from questd.batches import BatchAction
 
@@ -89,8 +89,16 @@ def _decoded(text: bytes) -> str:
         raise errors.SerializationException from error
 
 
-def action_of(request: Request, given: Mapping[str, str]) -> Action:
-    """Return the action that a request asks for, validated. Raises what AWS answers to a wrong one."""
+def action_of(request: Request, gate: Gate | None) -> Action | None:
+    """Return the action that a request asks for, validated; None when it asks for none.
+
+    Raises what AWS answers to a wrong one. Who is known already (console.py) need not have signed.
+    """
+    given = parameters(request)
+    if "Action" not in given:
+        return None
+    if gate and not request.principal:
+        gate.identify(request)
     name = given["Action"]
     action = named(name, request)
     if action is None or (request.queue and name in NOT_ON_A_QUEUE):
@@ -169,14 +177,14 @@ def result_parts(action: Action, result: dict[str, Any] | None, request: Request
     return ("application/json", localstack.as_json(document)) if _wants_json(request) else (XML, document)
 
 
-def error_parts(error: errors.SQSError, request: Request, request_id: str) -> tuple[str, bytes]:
-    """Return the type and the body of an error."""
+def error_parts(error: errors.SQSError, request: Request, request_id: str) -> tuple[str, bytes, dict[str, str]]:
+    """Return the type, the body and more headers of an error."""
     message = NO_QUEUE if isinstance(error, errors.QueueDoesNotExist) else error.message
     parts = {"Type": error.fault, "Code": error.code, "Message": message}
     if _wants_json(request):
-        return "application/json", to_json({"Error": parts | {"Detail": None}, "RequestId": request_id})
+        return "application/json", to_json({"Error": parts | {"Detail": None}, "RequestId": request_id}), {}
     content = "".join(_element(name, _escaped(text)) for name, text in parts.items()) + "<Detail/>"
-    return XML, _document("ErrorResponse", _element("Error", content) + _element("RequestId", request_id))
+    return XML, _document("ErrorResponse", _element("Error", content) + _element("RequestId", request_id)), {}
 
 
 def _wants_json(request: Request) -> bool:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from questd import errors
-from questd.action import Action, Facts, Integer, Questd, QueueAction, Request, between
+from questd.action import Action, CallAction, Facts, Integer, Meaning, Questd, QueueAction, Request, between
 from questd.identifiers import new_id
 from questd.messages import Content, Handle, Message, outcome, sent, stamp_of
 from questd.mistakes import mistake
@@ -134,7 +134,7 @@ Right = Annotated[list[_EntryT], Field(min_length=1, max_length=MOST, fail_fast=
 """Entries of which none is wrong, made straight from the JSON: ten in 11 µs, where to look at each takes 20."""
 
 
-class BatchAction(QueueAction):
+class BatchAction(CallAction):
     """What the batches have in common: the entries, and the answer that tells which of them failed."""
 
     entry_model: ClassVar[type[_Entry]]
@@ -181,29 +181,29 @@ class SendMessageBatch(BatchAction):
 
     Entries: Right[SendMessageBatchRequestEntry]
 
-    async def __call__(self, questd: Questd, request: Request) -> dict[str, Any]:
+    function: ClassVar[str] = "quest_send"
+
+    def asked(self, questd: Questd, request: Request, facts: Facts) -> tuple[Sequence[Any], Meaning]:
         """Store those that are right, in order, in one step."""
         entries: list[SendMessageBatchRequestEntry] = self.right()
         sizes = [entry.size() for entry in entries]
         self._check_size(questd.settings.max_message_size, sum(sizes))
+        self._check_groups(facts)
+        refused = [entry.refused(facts, size) for entry, size in zip(entries, sizes, strict=True)]
         ids, stamp = [new_id() for _ in entries], stamp_of(request)
-        refused: list[errors.SQSError | None] = []
+        stored = zip(entries, ids, refused, strict=True)
+        parts = (entry.stored(name, facts, stamp) for entry, name, error in stored if not error)
 
-        def arguments(facts: Facts) -> list[bytes | str | int]:
-            self._check_groups(facts)
-            refused[:] = [entry.refused(facts, size) for entry, size in zip(entries, sizes, strict=True)]
-            stored = zip(entries, ids, refused, strict=True)
-            parts = (entry.stored(name, facts, stamp) for entry, name, error in stored if not error)
-            return [*itertools.chain.from_iterable(parts), *questd.max_messages]
+        def meaning(reply: list[Any]) -> dict[str, Any]:
+            place = itertools.count()  # of the stored ones in the reply
+            return self.result(
+                [
+                    error or entry.receipt(*sent(name, reply, next(place)))
+                    for entry, name, error in zip(entries, ids, refused, strict=True)
+                ]
+            )
 
-        reply = await questd.ask("quest_send", self.QueueUrl, arguments)
-        place = itertools.count()  # of the stored ones in the reply
-        return self.result(
-            [
-                error or entry.receipt(*sent(name, reply, next(place)))
-                for entry, name, error in zip(entries, ids, refused, strict=True)
-            ]
-        )
+        return [*itertools.chain.from_iterable(parts), *questd.max_messages], meaning
 
     def _check_size(self, most: int, size: int) -> None:
         """Raise BatchTooLong: wrong entries count too, and the queue's own limit does not (contract 8.3)."""
@@ -233,11 +233,13 @@ class DeleteMessageBatch(BatchAction):
 
     Entries: Right[DeleteMessageBatchRequestEntry]
 
-    async def __call__(self, questd: Questd, _request: Request) -> dict[str, Any]:
+    function: ClassVar[str] = "quest_delete"
+    repeat: ClassVar[bool] = True
+
+    def asked(self, _questd: Questd, _request: Request, _facts: Facts) -> tuple[Sequence[Any], Meaning]:
         """Delete them in one step."""
         handles = [entry.ReceiptHandle for entry in self.right()]
-        reply = await questd.ask("quest_delete", self.QueueUrl, lambda _: handles, repeat=True)
-        return self.result([_outcome(*each) for each in zip(reply, handles, strict=True)])
+        return handles, lambda reply: self.result([_outcome(*each) for each in zip(reply, handles, strict=True)])
 
 
 class ChangeMessageVisibilityBatch(BatchAction):
@@ -247,12 +249,15 @@ class ChangeMessageVisibilityBatch(BatchAction):
 
     Entries: Right[ChangeMessageVisibilityBatchRequestEntry]
 
-    async def __call__(self, questd: Questd, _request: Request) -> dict[str, Any]:
+    function: ClassVar[str] = "quest_change_visibility"
+    repeat: ClassVar[bool] = True
+
+    def asked(self, _questd: Questd, _request: Request, _facts: Facts) -> tuple[Sequence[Any], Meaning]:
         """Change them in one step."""
         given = [(entry.ReceiptHandle, entry.VisibilityTimeout) for entry in self.right()]
-        arguments = [part for handle, timeout in given for part in (handle, timeout * 1000)]
-        reply = await questd.ask("quest_change_visibility", self.QueueUrl, lambda _: arguments, repeat=True)
-        return self.result([_outcome(status, *each) for status, each in zip(reply, given, strict=True)])
+        return [part for handle, timeout in given for part in (handle, timeout * 1000)], lambda reply: self.result(
+            [_outcome(status, *each) for status, each in zip(reply, given, strict=True)]
+        )
 
 
 def _outcome(status: bytes, handle: str, timeout: int | None = None) -> dict[str, Any] | errors.SQSError:

@@ -5,13 +5,13 @@ where aiohttp's parser takes 7.
 """
 
 import asyncio
-import logging
 import math
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.utils import formatdate
+from functools import cache
 from http import HTTPStatus
 from typing import cast
 
@@ -20,9 +20,8 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from questd import errors
 from questd.action import Request
 from questd.answer import PLAIN, SERVER, Answer, body_limit, refusal
+from questd.errand import Done, Errand
 from questd.settings import Settings
-
-log = logging.getLogger(__name__)
 
 CHUNK_FACTOR = 6
 """Bytes that one of the body may take on the wire: a chunk of one byte takes six."""
@@ -55,15 +54,24 @@ RECEIVE = "ReceiveMessage"
 CLOSE = "Connection: close\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
-NAMES = {
-    name.encode(): name.lower()
+
+class _Names(dict[bytes, str]):
+    """Names of headers as they come, and as requests carry them."""
+
+    def __missing__(self, name: bytes) -> str:
+        """Return one that is not known; it is not kept: a client may send any number."""
+        return name.decode().lower()
+
+
+NAMES = _Names(
+    (name.encode(), name.lower())
     for name in (
         *("Host", "User-Agent", "Accept", "Accept-Encoding", "Connection", "Content-Type", "Content-Length"),
         *("Authorization", "X-Amz-Target", "X-Amz-Date", "X-Amzn-Trace-Id", "X-Amz-Security-Token"),
         *("amz-sdk-invocation-id", "amz-sdk-request", "x-amzn-query-mode", "x-amz-user-agent"),
     )
-}
-"""Names of headers as SDKs write them, and as requests carry them: most need not be decoded."""
+)
+"""As SDKs write them: most need not be decoded."""
 
 STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
 
@@ -72,8 +80,8 @@ STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for
 class Shared:
     """What the connections of one listener have in common."""
 
-    core: Callable[[Request], Awaitable[Answer]]
-    """Answers a request, whatever is wrong with it."""
+    begin: Callable[[Request, Done], Errand]
+    """Has a request answered, whatever is wrong with it: at once or later, what it is given gets the answer."""
     settings: Settings
     kept: int = 0
     """Bytes of unfinished requests, large ones and unread answers of all connections: at most `max_kept`."""
@@ -106,7 +114,7 @@ def _time_for(size: int) -> float:
 
 
 class Connection(asyncio.Protocol):
-    """A client's connection: what has come of a request, the requests that wait, the task that answers them."""
+    """A client's connection: what has come of a request, the requests that wait, the one that is answered."""
 
     def __init__(self, shared: Shared) -> None:
         self.deadline = math.inf
@@ -125,11 +133,13 @@ class Connection(asyncio.Protocol):
         self._begun = self._headed = self._expecting = False
         self._target = b""
         self._headers: dict[str, str] = {}
+        self._filling: dict[str, str] = {}  # headers as they come; trailers, once all of these have
         self._body: bytes | bytearray = b""
-        self._size = 0
         self._turns: deque[tuple[Request | Answer, bool]] = deque()  # what is answered next; whether more may follow
-        self._called: asyncio.Future[None] | None = None
-        self._blocked: asyncio.Future[None] | None = None
+        self._keep_open = True  # whether more may follow what is being answered
+        self._errand: Errand | None = None
+        self._going_on = False
+        self._is_full = False  # whether the client does not read
 
     # What the event loop tells.
 
@@ -141,7 +151,7 @@ class Connection(asyncio.Protocol):
         self._peer = str(address[0]) if address else ""
         self._shared.connections.add(self)
         self.lost = self._loop.create_future()
-        self._task = self._loop.create_task(self._serve())
+        self._await_next()
 
     @property
     def idle(self) -> bool:
@@ -160,12 +170,14 @@ class Connection(asyncio.Protocol):
             self._parse(data)
         else:
             self._parse_some(self._unparsed + data)
+        if self._turns and not self.answering:
+            self._go_on()
 
     def eof_received(self) -> bool:
         """Answer what has come whole, and nothing after it; a receive is over: nobody may be there for it."""
         self._over = self._ended = True
         if self.answering and self.answering.action == RECEIVE:
-            self._task.cancel()
+            self._give_up()
         elif self.answering or self._turns:
             return self._transport.can_write_eof()  # TLS ends in both directions at once
         return False
@@ -174,14 +186,15 @@ class Connection(asyncio.Protocol):
         """Forget it, and whatever is still being done for it."""
         self._shared.connections.discard(self)
         self._shared.kept -= self._kept
-        self._task.cancel()
+        self._give_up()
+        self._turns.clear()
+        self._unparsed = b""
         self.lost.set_result(None)
-        # Both refer to this connection too, the task through its cancellation: what it holds is to be freed at once.
-        del self._parser, self._task
+        del self._parser  # it refers to this connection, and what that holds is to be freed at once
 
     def pause_writing(self) -> None:
         """Begin no other request: the client does not read. With too much unread already, it has to go."""
-        self._blocked = self._loop.create_future()
+        self._is_full = True
         self._unread = self._transport.get_write_buffer_size()
         self.deadline = self._loop.time() + _time_for(self._unread)
         self._keep(self._unread)
@@ -190,10 +203,11 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         """Go on."""
-        if self._blocked and not self._blocked.done():
-            self._blocked.set_result(None)
-        self._blocked = None
+        self._is_full = False
         self._keep(-self._unread)
+        if not (self.answering or self._over):
+            self._await_next()
+        self._go_on()
 
     # What the parser tells.
 
@@ -201,10 +215,9 @@ class Connection(asyncio.Protocol):
         """Begin a request."""
         self._begun = True
         self._headed = self._expecting = False
-        self._fed = self._size = 0
-        self._target = b""
-        self._headers = {}
-        self._body = b""
+        self._fed = 0
+        self._target = self._body = b""
+        self._filling = {}
 
     def on_url(self, url: bytes) -> None:
         """Take the target, or a part of it."""
@@ -212,18 +225,18 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header; the first counts. Trailers are passed over."""
-        if self._headed:
-            return
-        key = NAMES.get(name) or name.decode().lower()
-        if key not in self._headers:
-            self._headers[key] = value.decode(errors="surrogateescape")
-        elif key == "host":
+        headers = self._filling
+        key = NAMES[name]
+        if key not in headers:
+            headers[key] = value.decode("utf-8", "surrogateescape")
+        elif key == "host" and not self._headed:
             raise _refused(HTTPStatus.BAD_REQUEST, "two Host headers")
 
     def on_headers_complete(self) -> None:
         """Refuse what no body shall follow."""
         self._headed = True
-        headers = self._headers
+        headers = self._headers = self._filling
+        self._filling = {}
         if len(headers) > self._shared.max_headers:
             raise self._too_many_headers()
         coding = headers.get("transfer-encoding")
@@ -252,14 +265,13 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, piece: bytes) -> None:
         """Take a part of the body."""
-        self._size += len(piece)
-        if self._size > self._shared.body_limit:
-            raise self._too_large()
         if self._body:  # not a list of pieces: a million small ones would take many times their bytes
             self._body = bytearray(self._body) if isinstance(self._body, bytes) else self._body
             self._body += piece
         else:
             self._body = piece
+        if len(self._body) > self._shared.body_limit:
+            raise self._too_large()
 
     def on_message_complete(self) -> None:
         """Line up the request."""
@@ -269,16 +281,11 @@ class Connection(asyncio.Protocol):
         if self._counted:
             self._keep((len(body) if len(body) > SLICE else 0) - self._counted)
             self._counted = 0
-        method, target = self._parser.get_method().decode(), self._target.decode(errors="surrogateescape")
-        self._line_up(Request(method, target, self._headers, body, self._peer), keep=keep)
+        method, target = self._parser.get_method().decode(), self._target.decode("utf-8", "surrogateescape")
+        self._turns.append((Request(method, target, self._headers, body, self._peer), keep))
+        self._over = not keep
 
     # From bytes to turns.
-
-    def _line_up(self, turn: Request | Answer, *, keep: bool) -> None:
-        self._turns.append((turn, keep))
-        self._over = not keep
-        if self._called and not self._called.done():
-            self._called.set_result(None)
 
     def _parse_some(self, data: bytes) -> None:
         """Parse as far as there is room, and hear more only when all is parsed."""
@@ -296,7 +303,7 @@ class Connection(asyncio.Protocol):
 
     def _lacking(self) -> int:
         """Return how many bytes the body that has begun still lacks: no request is among them."""
-        return int(self._headers.get("content-length", 0)) - self._size if self._begun and self._headed else 0
+        return int(self._headers.get("content-length", 0)) - len(self._body) if self._begun and self._headed else 0
 
     def _parse(self, piece: bytes | memoryview) -> None:
         begun = self._begun
@@ -312,18 +319,19 @@ class Connection(asyncio.Protocol):
             if not isinstance(reason, Refused):
                 reason = _refused(HTTPStatus.BAD_REQUEST, f"this is not HTTP: {error}")
             if not self._over:
-                self._line_up(reason.answer, keep=False)
+                self._turns.append((reason.answer, False))
+                self._over = True
             self._body = b""
             self._keep(-self._counted)
             self._counted = 0
-        if self._begun and not (self.answering or self._turns or self._blocked):
+        if self._begun and not (self.answering or self._turns or self._is_full):
             self._await_rest(begun=begun)
 
     def _check_unfinished(self) -> None:
         """Refuse a request whose head is too long, or for whose beginning there is no room."""
-        if len(self._headers) > self._shared.max_headers:
+        if len(self._filling) > self._shared.max_headers:
             raise self._too_many_headers()
-        if self._fed > self._shared.max_head + CHUNK_FACTOR * self._size:
+        if self._fed > self._shared.max_head + CHUNK_FACTOR * len(self._body):
             why = f"more than {self._shared.max_head} bytes of headers"
             raise _refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, why)
         self._keep(self._fed - self._counted)
@@ -341,55 +349,76 @@ class Connection(asyncio.Protocol):
         """Give the client time for the rest of its request, and leave to send it."""
         if not begun:
             self._since = self._loop.time()
-        self.deadline = self._since + (_time_for(self._size) if self._headed else HEAD_SECONDS)
+        self.deadline = self._since + (_time_for(len(self._body)) if self._headed else HEAD_SECONDS)
         if self._expecting:
             self._expecting = False
-            if not self._size:
+            if not self._body:
                 self._transport.write(CONTINUE)
 
     # From turns to answers.
 
-    async def _serve(self) -> None:
-        """Answer one request after the other; the task of this connection."""
-        try:
-            await self._answer_all()
-            self.deadline = self._loop.time() + _time_for(self._transport.get_write_buffer_size())
-            self._transport.close()
-        except Exception:
-            log.exception("a connection failed")
-            self._transport.abort()
-
-    async def _answer_all(self) -> None:
-        """Wait for a request and answer it, until there can be no other."""
-        keep = True
-        while keep:
-            if not self._turns:
-                await self._called_for()
-            turn, keep = self._turns.popleft()
-            if isinstance(turn, Answer):
-                self._write(turn, keep=False)
-                await self._linger()
-                return
-            self.answering, self.deadline = turn, math.inf
-            answer = await self._shared.core(turn)
-            self.answering = None
-            if len(turn.body) > SLICE:
-                self._keep(-len(turn.body))
-            keep = keep and not self._shared.draining and not (self._over and not self._turns)
-            self._write(answer, keep=keep, bodiless=turn.method == "HEAD")
-            if self._blocked:
-                await self._blocked
-            if self._unparsed:
+    def _go_on(self) -> None:
+        """Begin with the next request, unless one is being answered or the client does not read."""
+        if self._going_on:
+            return  # an answer came at once
+        self._going_on = True
+        while not (self.answering or self._is_full):
+            if self._unparsed and len(self._turns) < PIPELINED:
                 self._parse_some(self._unparsed)
+            if not self._turns:
+                break
+            turn, self._keep_open = self._turns.popleft()
+            if isinstance(turn, Answer):
+                self._refuse(turn)
+            else:
+                self.answering, self.deadline = turn, math.inf
+                errand = self._shared.begin(turn, self._answered)
+                self._errand = errand if self.answering is turn else None
+        self._going_on = False
 
-    def _called_for(self) -> asyncio.Future[None]:
-        """Return what is done when there is a turn."""
+    def _answered(self, answer: Answer) -> None:
+        """Write the answer to what is being answered, and go on."""
+        turn = cast("Request", self.answering)
+        self.answering = self._errand = None
+        if len(turn.body) > SLICE:
+            self._keep(-len(turn.body))
+        keep = self._keep_open and not self._shared.draining and not (self._over and not self._turns)
+        self._write(answer, keep=keep, bodiless=turn.method == "HEAD")
+        if not keep:
+            self._close()
+        else:
+            if not self._is_full:
+                self._await_next()
+            if self._turns or self._unparsed:
+                self._go_on()
+
+    def _await_next(self) -> None:
+        """Give the client time for its next request, or for the rest of it."""
         if self._begun:
             self._await_rest(begun=False)
         else:
             self.deadline = self._loop.time() + (DRAIN_SECONDS if self._shared.draining else IDLE_SECONDS)
-        self._called = self._loop.create_future()
-        return self._called
+
+    def _close(self) -> None:
+        """Close it when all is written."""
+        self._over = True
+        self._turns.clear()
+        self.deadline = self._loop.time() + _time_for(self._transport.get_write_buffer_size())
+        self._transport.close()
+
+    def _refuse(self, answer: Answer) -> None:
+        """Write why nothing more is taken, and let the client read it.
+
+        One that still sends when its connection is closed sees a reset instead.
+        """
+        self._write(answer, keep=False)
+        if not self._transport.is_closing() and self._transport.can_write_eof():
+            self._transport.write_eof()
+        self._loop.call_later(LINGER_SECONDS, self._close)
+
+    def _give_up(self) -> None:
+        if self._errand:
+            self._errand.cancel()
 
     def _write(self, answer: Answer, *, keep: bool, bodiless: bool = False) -> None:
         """Write an answer; one that nobody is there to take is undone."""
@@ -400,29 +429,28 @@ class Connection(asyncio.Protocol):
         head = head_of(answer, keep=keep)
         self._transport.write(head if bodiless else head + answer.body)
 
-    async def _linger(self) -> None:
-        """Let a refused client read why: one that still sends when its connection is closed sees a reset instead."""
-        if not self._transport.is_closing() and self._transport.can_write_eof():
-            self._transport.write_eof()
-        await asyncio.sleep(LINGER_SECONDS)
+
+@cache
+def _start_of(status: int, content_type: str) -> str:
+    """Return how the head of an answer begins."""
+    return f"{STATUS_LINES[status]}Content-Type: {content_type}\r\nServer: {SERVER}\r\n"
 
 
 def head_of(answer: Answer, *, keep: bool) -> bytes:
     """Return the status line and the headers of an answer."""
-    headers = "".join([f"{name}: {value}\r\n" for name, value in answer.headers.items()])
-    return (
-        f"{STATUS_LINES[answer.status]}{headers}Content-Type: {answer.content_type}\r\n"
-        f"Server: {SERVER}\r\nContent-Length: {len(answer.body)}\r\nDate: {_date()}\r\n{'' if keep else CLOSE}\r\n"
-    ).encode()
+    head = _start_of(answer.status, answer.content_type)
+    for name, value in answer.headers.items():
+        head += f"{name}: {value}\r\n"
+    return f"{head}Content-Length: {len(answer.body)}\r\nDate: {_date()}\r\n{'' if keep else CLOSE}\r\n".encode()
 
 
-_dated = (0, "")
+_dated = (0.0, "")  # until when the date is right, and the date
 
 
 def _date() -> str:
     """Return the value of the Date header, made once a second."""
     global _dated  # noqa: PLW0603  # one for all connections is the point
-    now = int(time.time())
-    if _dated[0] != now:
-        _dated = now, formatdate(now, usegmt=True)
+    now = time.time()
+    if not _dated[0] - 1 <= now < _dated[0]:
+        _dated = int(now) + 1, formatdate(int(now), usegmt=True)
     return _dated[1]

@@ -18,6 +18,7 @@ from yarl import URL
 from questd import acts, answer, errors, metrics, namespaces, pages
 from questd.action import PEEK, Questd, Request
 from questd.answer import SERVER
+from questd.errand import answered_in_query
 from questd.history import History
 from questd.pages import HISTORY, VISIT
 from questd.sessions import LASTS_SECONDS, Sessions, TooManyFailures
@@ -124,7 +125,7 @@ async def _peek(http: web.Request) -> web.Response:
     request.namespace = namespaces.of_request(questd.home, headers, request.target)
     if questd.gate:
         questd.gate.admit(request, _holder(http))
-    given = await answer.query(questd, request)
+    given = await answered_in_query(questd, request)
     return web.Response(
         status=given.status, body=given.body, headers=given.headers | {"Content-Type": given.content_type}
     )

@@ -1,7 +1,7 @@
 """What users of LocalStack know: `/_aws/sqs/messages`, where a ReceiveMessage shows messages and receives none."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 from xml.etree import ElementTree as ET
 
 from pydantic import BeforeValidator
@@ -19,6 +19,8 @@ Flag = Annotated[bool, BeforeValidator(lambda value: str(value).lower() in {"tru
 
 class ReceiveMessage(receive.ReceiveMessage):
     """Show the messages that are visible, others too when asked for; all is as it was."""
+
+    function: ClassVar[str] = ""
 
     ShowInvisible: Flag = False
     ShowDelayed: Flag = False

@@ -5,14 +5,14 @@ What a stored message is made of is written here and in lua/quest.lua.
 
 import hashlib
 import struct
-from collections.abc import Callable
-from typing import Annotated, Any
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, ClassVar
 
 import msgpack
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from questd import errors, message_attributes
-from questd.action import Facts, Integer, Questd, QueueAction, Request, between
+from questd.action import CallAction, Facts, Integer, Meaning, Questd, Request, between
 from questd.identifiers import as_text, new_id
 from questd.mistakes import missing
 
@@ -165,21 +165,19 @@ def md5_of(body: bytes) -> str:
     return hashlib.md5(body, usedforsecurity=False).hexdigest()
 
 
-class SendMessage(Message, QueueAction):
+class SendMessage(Message, CallAction):
     """Put a message into a queue."""
 
-    async def __call__(self, questd: Questd, request: Request) -> dict[str, Any]:
+    function: ClassVar[str] = "quest_send"
+
+    def asked(self, questd: Questd, request: Request, facts: Facts) -> tuple[Sequence[Any], Meaning]:
         """Store it; the answer has its MessageId and digests."""
+        self.check(facts)
+        if self.size() > facts.MaximumMessageSize:
+            raise errors.MessageTooLong(facts.MaximumMessageSize)
         message_id = new_id()
-
-        def arguments(facts: Facts) -> tuple[str | int | bytes, ...]:
-            self.check(facts)
-            if self.size() > facts.MaximumMessageSize:
-                raise errors.MessageTooLong(facts.MaximumMessageSize)
-            return self.stored(message_id, facts, stamp_of(request)) + questd.max_messages
-
-        reply = await questd.ask("quest_send", self.QueueUrl, arguments)
-        return self.receipt(*sent(message_id, reply))
+        entry = self.stored(message_id, facts, stamp_of(request))
+        return entry + questd.max_messages, lambda reply: self.receipt(*sent(message_id, reply))
 
 
 def outcome(status: bytes, handle: str, timeout: int | None = None) -> None:
@@ -197,25 +195,29 @@ HANDLE_ERRORS: dict[str, Callable[[str, int | None], errors.SQSError]] = {
 }
 
 
-class DeleteMessage(QueueAction):
+class DeleteMessage(CallAction):
     """Forget a message its consumer has finished with."""
+
+    function: ClassVar[str] = "quest_delete"
+    repeat: ClassVar[bool] = True
 
     ReceiptHandle: Handle
 
-    async def __call__(self, questd: Questd, _request: Request) -> None:
+    def asked(self, _questd: Questd, _request: Request, _facts: Facts) -> tuple[Sequence[Any], Meaning]:
         """Delete it; gone already is as good."""
-        reply = await questd.ask("quest_delete", self.QueueUrl, lambda _: (self.ReceiptHandle,), repeat=True)
-        outcome(reply[0], self.ReceiptHandle)
+        return (self.ReceiptHandle,), lambda reply: outcome(reply[0], self.ReceiptHandle)
 
 
-class ChangeMessageVisibility(QueueAction):
+class ChangeMessageVisibility(CallAction):
     """Hide a received message for another time from now on; 0 shows it at once."""
+
+    function: ClassVar[str] = "quest_change_visibility"
+    repeat: ClassVar[bool] = True
 
     ReceiptHandle: Handle
     VisibilityTimeout: Annotated[Integer, between(0, 43200, "Must be between 0 and 43200.")]
 
-    async def __call__(self, questd: Questd, _request: Request) -> None:
+    def asked(self, _questd: Questd, _request: Request, _facts: Facts) -> tuple[Sequence[Any], Meaning]:
         """Change it."""
-        arguments = (self.ReceiptHandle, self.VisibilityTimeout * 1000)
-        reply = await questd.ask("quest_change_visibility", self.QueueUrl, lambda _: arguments, repeat=True)
-        outcome(reply[0], self.ReceiptHandle, self.VisibilityTimeout)
+        handle, timeout = self.ReceiptHandle, self.VisibilityTimeout
+        return (handle, timeout * 1000), lambda reply: outcome(reply[0], handle, timeout)

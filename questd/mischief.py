@@ -143,7 +143,7 @@ class _Trouble:
         """Delete all but those that come back, and say that all were deleted."""
         back = await self._back(questd, action.QueueUrl, [entry.ReceiptHandle for entry in action.right()])
         rest = [entry for entry in action.Entries if isinstance(entry, Wrong) or entry.ReceiptHandle not in back]
-        result = await action.model_copy(update={"Entries": rest})(questd, request)
+        result = await action.model_copy(update={"Entries": rest})(questd, request) or {}
         spared = [{"Id": entry.Id} for entry in action.Entries if entry not in rest]
         return result | {"Successful": [*result.get("Successful", []), *spared]} if spared else result
 

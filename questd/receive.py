@@ -1,13 +1,14 @@
 """ReceiveMessage: ask once, or wait; what was received as AWS shows it."""
 
+from collections.abc import Sequence
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import msgpack
 from pydantic import AfterValidator
 
 from questd import errors, message_attributes
-from questd.action import Facts, Integer, Questd, QueueAction, Request, Strings, between
+from questd.action import CallAction, Facts, Integer, Meaning, Questd, Request, Strings, TakesMore, between
 from questd.identifiers import as_text
 from questd.library import key_of
 from questd.longpoll import FIRST, MORE, SERVER_TIME
@@ -49,8 +50,10 @@ class _WaitChanged(Exception):
     """The queue's ReceiveMessageWaitTimeSeconds is another one by now."""
 
 
-class ReceiveMessage(QueueAction):
+class ReceiveMessage(CallAction):
     """Take up to ten visible messages and hide them for a while."""
+
+    function: ClassVar[str] = "quest_receive"
 
     MaxNumberOfMessages: Annotated[Integer, between(1, 10, "Must be between 1 and 10, if provided.")] | None = None
     VisibilityTimeout: Annotated[Integer, between(0, 43200, "Must be >= 0 and <= 43200, if provided.")] | None = None
@@ -65,13 +68,50 @@ class ReceiveMessage(QueueAction):
         """The user attributes asked for, each once."""
         return frozenset(self.MessageAttributeNames or ())
 
+    def asked(self, questd: Questd, request: Request, facts: Facts) -> tuple[Sequence[Any], Meaning]:
+        """Ask once, if that is all."""
+        wait_seconds = self.WaitTimeSeconds
+        if facts.ReceiveMessageWaitTimeSeconds if wait_seconds is None else wait_seconds:
+            raise TakesMore
+        process = questd.polls.name(facts.key)
+
+        def meaning(reply: list[Any]) -> dict[str, Any]:
+            questd.note_time(process, reply[SERVER_TIME])
+            if len(reply) == FIRST and reply[MORE]:
+                raise TakesMore
+            return self._given(questd, request, reply)
+
+        return self._limits(questd, process, 0, 0), meaning
+
+    def take_back(self, questd: Questd, reply: list[Any]) -> None:
+        """Give back what was received for a client that has gone, or shall not rely on it."""
+        if len(reply) > FIRST and reply[0] != b"facts":
+            questd.library.send("quest_give_back", key_of(self.QueueUrl), *reply[FIRST::4])
+
     async def __call__(self, questd: Questd, request: Request) -> dict[str, Any]:
         """Ask once, or wait for messages; what nobody can be given goes back."""
-        reply = await self._received(questd, request)
+        return self._given(questd, request, await self._received(questd, request))
+
+    def _given(self, questd: Questd, request: Request, reply: list[Any]) -> dict[str, Any]:
         if len(reply) <= FIRST:
             return {}
-        request.undo = lambda: self._give_back(questd, reply)
+        request.undo = lambda: self.take_back(questd, reply)
         return {"Messages": [self.shown(questd, *reply[i : i + 4]) for i in range(FIRST, len(reply), 4)]}
+
+    def _limits(self, questd: Questd, process: str, wait_ms: int, others_ms: int) -> tuple[int | str, ...]:
+        """Return what quest_receive gets after the version."""
+        return (
+            self.MaxNumberOfMessages or 1,
+            "" if self.VisibilityTimeout is None else self.VisibilityTimeout * 1000,
+            # A frozen Redis that thaws gives nothing to who has his 503.
+            questd.not_after_ms(key_of(self.QueueUrl), process),
+            questd.settings.max_in_flight,
+            self.ReceiveRequestAttemptId or "",
+            process,
+            wait_ms,
+            others_ms,
+            1,
+        )
 
     async def _received(self, questd: Questd, request: Request) -> list[Any]:
         """Return the reply of quest_receive, waited for as long as the request says, else as the queue says by now."""
@@ -105,28 +145,19 @@ class ReceiveMessage(QueueAction):
             return []
 
     async def _ask(self, questd: Questd, wait_seconds: int, wait_ms: int, others_ms: int) -> list[Any]:
-        visibility_ms = "" if self.VisibilityTimeout is None else self.VisibilityTimeout * 1000
-        key = key_of(self.QueueUrl)
-        process = questd.polls.name(key)
-        not_after = questd.not_after_ms(key, process)  # a frozen Redis that thaws gives nothing to whom has his 503
-        limits = (not_after, questd.settings.max_in_flight, self.ReceiveRequestAttemptId or "")
-        max_number = self.MaxNumberOfMessages or 1
+        process = questd.polls.name(key_of(self.QueueUrl))
+        limits = self._limits(questd, process, wait_ms, others_ms)
 
         def arguments(facts: Facts) -> tuple[int | str, ...]:
             if self.WaitTimeSeconds is None and facts.ReceiveMessageWaitTimeSeconds != wait_seconds:
                 raise _WaitChanged
-            return max_number, visibility_ms, *limits, process, wait_ms, others_ms, 1
+            return limits
 
         reply = await questd.ask(
-            "quest_receive", self.QueueUrl, arguments, abandoned=lambda reply: self._give_back(questd, reply)
+            "quest_receive", self.QueueUrl, arguments, abandoned=lambda reply: self.take_back(questd, reply)
         )
         questd.note_time(process, reply[SERVER_TIME])
         return reply
-
-    def _give_back(self, questd: Questd, reply: list[Any]) -> None:
-        """Undo a receive whose client has gone."""
-        if len(reply) > FIRST and reply[0] != b"facts":
-            questd.library.send("quest_give_back", key_of(self.QueueUrl), *reply[FIRST::4])
 
     def shown(self, questd: Questd, handle: bytes, record: bytes, count: int, first_ms: int) -> dict[str, Any]:
         """Return a message as AWS shows it, with the attributes asked for; its sequence is the handle's second part."""

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from questd import errors
 from questd.library import Library, awaited
@@ -26,6 +26,44 @@ BODY, SEND_WIDTH = 4, 6
 HEADER = 2
 MESSAGE = 4
 """Of quest_receive's reply: how many parts come first, and how many each message has."""
+
+
+class Caller(Protocol):
+    """Who has made a call. He hears of it once, in the tick in which its reply comes; none of these may raise."""
+
+    def take(self, reply: list[Any]) -> None:
+        """Take the reply."""
+
+    def take_back(self, reply: list[Any]) -> None:
+        """Undo what was done: he will hear of a failure, and shall not rely on it."""
+
+    def fail(self, error: Exception) -> None:
+        """Hear that it failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A caller that is a coroutine; `abandoned` gets the reply when it has gone."""
+
+    future: asyncio.Future[list[Any]]
+    abandoned: Callable[[Any], None] | None
+
+    def take(self, reply: list[Any]) -> None:
+        """Hand it over."""
+        if not self.future.done():
+            self.future.set_result(reply)
+        else:
+            self.take_back(reply)
+
+    def take_back(self, reply: list[Any]) -> None:
+        """Give it to nobody."""
+        if self.abandoned:
+            self.abandoned(reply)
+
+    def fail(self, error: Exception) -> None:
+        """Raise the error."""
+        if not self.future.done():
+            self.future.set_exception(error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +93,10 @@ def _weight_of_sent(call: Arguments) -> int:
 
 def _appended(calls: Sequence[Arguments]) -> Arguments:
     """Return the arguments of functions that take, after the version, one entry after the other."""
-    return calls[0][0], *(part for call in calls for part in call[1:])
+    appended = list(calls[0])
+    for call in calls[1:]:
+        appended += call[1:]
+    return tuple(appended)
 
 
 def _sent_together(calls: Sequence[Arguments]) -> Arguments:
@@ -75,6 +116,10 @@ def _split_sent(reply: list[Any], calls: Sequence[Arguments]) -> list[list[Any]]
 
 def _split_deleted(reply: list[Any], calls: Sequence[Arguments]) -> list[list[Any]]:
     return _dealt(reply, [len(call) - 1 for call in calls])
+
+
+def _split_changed(reply: list[Any], calls: Sequence[Arguments]) -> list[list[Any]]:
+    return _dealt(reply, [len(call) // 2 for call in calls])
 
 
 def _dealt(parts: list[Any], counts: Sequence[int]) -> list[list[Any]]:
@@ -126,6 +171,7 @@ def _split_groups(reply: list[Any], calls: Sequence[Arguments]) -> list[list[Any
 KINDS = {
     "quest_send": Kind(_version, _sent_together, _split_sent, _weight_of_sent),
     "quest_delete": Kind(_version, _appended, _split_deleted, lambda call: len(call) - 1),
+    "quest_change_visibility": Kind(_version, _appended, _split_changed, lambda call: len(call) // 2),
     "quest_receive": Kind(_receiving, _received_together, _split_received, lambda call: int(call[1])),
 }
 """The functions whose calls can be done together."""
@@ -140,7 +186,7 @@ one."""
 class _Group:
     """Calls of this tick that will be one."""
 
-    __slots__ = ("calls", "function", "key", "kind", "repeat", "waiting", "weight")
+    __slots__ = ("callers", "calls", "function", "key", "kind", "repeat", "weight")
 
     def __init__(self, function: str, kind: Kind, key: str, *, repeat: bool) -> None:
         self.function = function
@@ -148,7 +194,7 @@ class _Group:
         self.key = key
         self.repeat = repeat
         self.calls: list[Arguments] = []
-        self.waiting: list[tuple[asyncio.Future[Any], Callable[[Any], None] | None]] = []
+        self.callers: list[Caller] = []
         self.weight = 0
 
     def apart(self) -> list["_Group"]:
@@ -156,8 +202,8 @@ class _Group:
         alone = [
             _Group(self.function, self.kind, self.key, repeat=self.repeat) for _ in self.calls if len(self.calls) > 1
         ]
-        for one, call, waiting in zip(alone, self.calls, self.waiting, strict=False):
-            one.calls, one.waiting = [call], [waiting]
+        for one, call, caller in zip(alone, self.calls, self.callers, strict=False):
+            one.calls, one.callers = [call], [caller]
         return alone
 
     def command(self) -> Arguments:
@@ -166,18 +212,14 @@ class _Group:
         return "FCALL", self.function, 1, self.key, *given
 
     def deal(self, reply: list[Any]) -> None:
-        """Give each of those who wait what is theirs."""
-        for (future, abandoned), part in zip(self.waiting, self._parts(reply), strict=True):
-            if not future.done():
-                future.set_result(part)
-            elif abandoned:
-                abandoned(part)
+        """Give each caller what is his."""
+        for caller, part in zip(self.callers, self._parts(reply), strict=True):
+            caller.take(part)
 
     def take_back(self, reply: list[Any]) -> None:
-        """Give nobody what was theirs: they will hear of a failure."""
-        for (_, abandoned), part in zip(self.waiting, self._parts(reply), strict=True):
-            if abandoned:
-                abandoned(part)
+        """Give nobody what was his: they will hear of a failure."""
+        for caller, part in zip(self.callers, self._parts(reply), strict=True):
+            caller.take_back(part)
 
     def _parts(self, reply: list[Any]) -> list[list[Any]]:
         if len(self.calls) == 1 or reply[:1] == [b"facts"]:
@@ -185,10 +227,9 @@ class _Group:
         return self.kind.split(reply, self.calls)
 
     def fail(self, error: Exception) -> None:
-        """Tell each of those who wait."""
-        for future, _ in self.waiting:
-            if not future.done():
-                future.set_exception(type(error)(*error.values) if isinstance(error, errors.SQSError) else error)
+        """Tell every caller."""
+        for caller in self.callers:
+            caller.fail(type(error)(*error.values) if isinstance(error, errors.SQSError) else error)
 
 
 class Together:
@@ -216,8 +257,15 @@ class Together:
 
         Not a coroutine: each one on the way of a reply costs a request a hundredth.
         """
-        kind = (KINDS_WITH_GROUPS if grouped else KINDS)[function]
         future: asyncio.Future[list[Any]] = self._loop.create_future()
+        self.begin(function, key, call, _Waiting(future, abandoned), grouped=grouped, repeat=repeat)
+        return awaited(future, abandoned) if abandoned else future
+
+    def begin(  # noqa: PLR0913  # a call, and how it may be made
+        self, function: str, key: str, call: Arguments, caller: Caller, *, grouped: bool, repeat: bool = False
+    ) -> None:
+        """Make a call for a caller that hears of it."""
+        kind = (KINDS_WITH_GROUPS if grouped else KINDS)[function]
         mark = (function, key, kind.mark(call))
         group = self._open.get(mark)
         if group is None:
@@ -226,12 +274,11 @@ class Together:
                 self._called = True
                 self._loop.call_soon(self._begin_all)
         group.calls.append(call)
-        group.waiting.append((future, abandoned))
+        group.callers.append(caller)
         group.weight += kind.weight(call)
         if group.weight >= HEAVIEST:
             del self._open[mark]
             self._begin(group)
-        return awaited(future, abandoned) if abandoned else future
 
     def _begin_all(self) -> None:
         self._called = False

@@ -5,23 +5,25 @@ import time
 import pytest
 
 from questd import aws_json, errors
-from questd.aws_json import error_parts, result_body
+from questd.action import Action, Request
+from questd.aws_json import error_parts, result_parts
 from tests.client import JSON, Sqs
+
+REQUEST = Request("POST", "/", {}, b"")
 
 
 def test_results_are_compact() -> None:
     """No spaces, no newline; nothing at all for an action without output; text as it is, not escaped."""
-    assert result_body({"a": "é", "b": [1, True]}) == '{"a":"é","b":[1,true]}'.encode()
-    assert result_body({}) == b"{}"
-    assert result_body(None) == b""
+    for result, body in (({"a": "é", "b": [1, True]}, '{"a":"é","b":[1,true]}'.encode()), ({}, b"{}"), (None, b"")):
+        assert result_parts(Action(), result, REQUEST, "id") == ("application/x-amz-json-1.0", body)
 
 
 def test_errors_have_a_type_and_the_older_code() -> None:
     """`__type` is the full name, the header has the code that SDKs translate it to."""
-    headers, body = error_parts(errors.QueueDoesNotExist())
+    _, body, headers = error_parts(errors.QueueDoesNotExist(), REQUEST, "id")
     assert headers == {"x-amzn-query-error": "AWS.SimpleQueueService.NonExistentQueue;Sender"}
     assert body == b'{"__type":"com.amazonaws.sqs#QueueDoesNotExist","message":"The specified queue does not exist."}'
-    headers, body = error_parts(errors.MissingParameter("MessageBody"))
+    _, body, headers = error_parts(errors.MissingParameter("MessageBody"), REQUEST, "id")
     assert headers == {"x-amzn-query-error": "MissingParameter;Sender"}
     assert body.startswith(b'{"__type":"com.amazon.coral.service#MissingRequiredParameterException"')
 

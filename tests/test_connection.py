@@ -419,6 +419,10 @@ class _Mute(asyncio.Transport):
         """Say no."""
         return False
 
+    def get_write_buffer_size(self) -> int:
+        """Say that nothing waits."""
+        return 0
+
 
 STARTS = (
     *(b"POST / HTTP/1.1", b"GET /?Action=ListQueues HTTP/1.1", b"POST / HTTP/1.0", b"HEAD / HTTP/1.1", b"POST  / HTTP/1.1"),
@@ -497,15 +501,16 @@ def _turns(cuts: list[int], raw: bytes) -> list[tuple[Request | Answer, bool]]:
     """Feed a connection without a socket; what it would answer, and whether more may follow."""
 
     async def feed() -> list[tuple[Request | Answer, bool]]:
-        async def core(_: object) -> Any:
-            await asyncio.Event().wait()
+        def begin(turn: object, _: object) -> Any:
+            raise AssertionError(f"{turn} was begun though the client reads nothing")
 
-        one = connection.Connection(connection.Shared(core, Settings(max_message_size=BODY_LIMIT // 8)))
+        one = connection.Connection(connection.Shared(begin, Settings(max_message_size=BODY_LIMIT // 8)))
         one.connection_made(_Mute())
+        one.pause_writing()  # so that every turn stays in its place
         ends = sorted({0, len(raw), *(cut for cut in cuts if cut < len(raw))})
         for start, end in itertools.pairwise(ends):
             one.data_received(raw[start:end])
-        turns = list(one._turns)  # before any is taken
+        turns = list(one._turns)
         one.connection_lost(None)
         return turns
 

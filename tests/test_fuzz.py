@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from questd import library, server
 from questd.action import Questd, Request
 from questd.actions import ACTIONS
-from questd.answer import Answer, answer
+from questd.answer import Answer
 from questd.connection import head_of
+from questd.errand import answered
 from questd.settings import Settings
 from tests.client import Sqs
 from tests.fuzz import examples
@@ -71,7 +72,7 @@ class Place:
     async def ask(self, action: str, **members: Any) -> dict[str, Any]:
         """Ask for an action that must succeed."""
         headers = {"x-amz-target": f"AmazonSQS.{action}"}
-        given = await answer(self.questd, Request("POST", "/", headers, json.dumps(members).encode()))
+        given = await answered(self.questd, Request("POST", "/", headers, json.dumps(members).encode()))
         assert given.status == 200, given
         found: dict[str, Any] = json.loads(given.body or b"{}")
         return found
@@ -93,7 +94,7 @@ class Place:
         """Answer a request; the answer must be AWS's, quick, and an error must have changed nothing."""
         before, begun = self.digest(), time.process_time()
         try:
-            given = await asyncio.wait_for(answer(self.questd, request), PATIENCE)
+            given = await asyncio.wait_for(answered(self.questd, request), PATIENCE)
         except TimeoutError:  # a long poll that is right
             assert b"WaitTimeSeconds" in request.body + request.target.encode(errors="replace"), request
             self.restore()

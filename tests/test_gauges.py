@@ -4,7 +4,7 @@ import asyncio
 
 from questd import library
 from questd.action import Request
-from questd.answer import answer
+from questd.errand import answered
 from questd.gauges import Gauges
 from questd.library import key_of
 from questd.server import running
@@ -57,7 +57,7 @@ async def test_calls_that_came_together(redis_server: RedisServer) -> None:
 
         async def ask(action: str, members: str) -> None:
             headers = {"x-amz-target": f"AmazonSQS.{action}", "host": "x"}
-            assert (await answer(questd, Request("POST", "/", headers, members.encode()))).status == 200
+            assert (await answered(questd, Request("POST", "/", headers, members.encode()))).status == 200
 
         await ask("CreateQueue", '{"QueueName":"q"}')
         send = ("SendMessage", '{"QueueUrl":"q","MessageBody":"x"}')

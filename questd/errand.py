@@ -1,0 +1,250 @@
+"""An errand: one request on its way to its answer, in either protocol. Both fronts begin here; it knows neither.
+
+Most requests are one call of Redis. Such a one has no task and no future of its own: its answer is made in the tick in
+which the reply comes, with those of all the requests that the call was for. What takes more is a task.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Mapping
+from time import perf_counter_ns
+from typing import Any, cast
+
+from questd import answer, aws_json, aws_query, errors, logs, mischief, namespaces
+from questd.action import CallAction, Questd, Request, TakesMore
+from questd.answer import PLAIN, REQUEST_ID, Answer
+from questd.identifiers import new_request_id
+
+log = logging.getLogger(__name__)
+
+LONGEST_SHOWN = 200
+"""Characters of a queue's name in a log line: one that there cannot be may be long."""
+
+Done = Callable[[Answer], None]
+"""Gets the answer to a request, once."""
+
+
+def begin(questd: Questd, request: Request, done: Done) -> "Errand":
+    """Have a request answered, whatever is wrong with it: `done` gets the answer, at once or later."""
+    errand = Errand(questd, request, done)
+    errand.begin()
+    return errand
+
+
+async def answered(questd: Questd, request: Request) -> Answer:
+    """Return the answer to a request, whatever is wrong with it."""
+    return await _awaited(Errand.begin, questd, request)
+
+
+async def answered_in_query(questd: Questd, request: Request) -> Answer:
+    """Return the answer to a request in the Query protocol; who is known already (console.py) need not have signed."""
+    return await _awaited(lambda errand: errand.enter(aws_query), questd, request)
+
+
+async def _awaited(begin: Callable[["Errand"], None], questd: Questd, request: Request) -> Answer:
+    future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
+    def hand_over(given: Answer) -> None:
+        if not future.done():
+            future.set_result(given)
+        elif given.undo:
+            given.undo()
+
+    errand = Errand(questd, request, hand_over)
+    begin(errand)
+    try:
+        return await future
+    except asyncio.CancelledError:
+        errand.cancel()
+        if not future.cancelled():  # it came in the tick in which the caller went
+            hand_over(future.result())
+        raise
+
+
+class Errand:
+    """One request. As a caller of functions (together.Caller) it is told the reply."""
+
+    __slots__ = (
+        "_action",
+        "_begun",
+        "_counted",
+        "_done",
+        "_id",
+        "_meaning",
+        "_protocol",
+        "_questd",
+        "_request",
+        "_task",
+    )
+
+    def __init__(self, questd: Questd, request: Request, done: Done) -> None:
+        self._questd = questd
+        self._request = request
+        self._done = done
+        self._counted = False
+        self._task: asyncio.Task[None] | None = None
+
+    def begin(self) -> None:
+        """Begin with it; never raises."""
+        questd, request = self._questd, self._request
+        if (
+            questd.gate is None
+            and ("origin" in request.headers or "sec-fetch-site" in request.headers)
+            and _is_from_another_site(request.headers)
+        ):
+            self._done(Answer(403, PLAIN, b"without access keys, questd answers no web page of another site\n"))
+            return
+        beside = answer.beside_actions(questd, request) if request.target != "/" else None
+        if beside:
+            self._run(self._tell(beside))
+            return
+        request.namespace = namespaces.of_request(questd.home, request.headers, request.target)
+        if request.method == "POST" and _speaks_json(request):
+            self.enter(aws_json)
+        elif request.method in {"GET", "POST"}:
+            self.enter(aws_query)
+        else:
+            self._done(answer.no_operation())
+
+    def cancel(self) -> None:
+        """Give it up, if it can be: a call that is made is made, and whoever gets the answer undoes it."""
+        if self._task:
+            self._task.cancel()
+
+    def enter(self, protocol: answer.Protocol) -> None:
+        """Begin with what it asks for in a protocol."""
+        questd, request = self._questd, self._request
+        self._protocol = protocol
+        self._id = new_request_id()
+        self._begun = perf_counter_ns()
+        self._counted = True
+        questd.capacity.requests += 1
+        try:
+            questd.capacity.check()
+            action = protocol.action_of(request, questd.gate)
+            if action is None:
+                self._finish(answer.no_operation())
+                return
+            self._action = request.asked = action
+            if not (action.function and self._call(cast("CallAction", action))):
+                self._run(self._do())
+        except Exception as error:  # noqa: BLE001  # whatever it is, the client gets an answer
+            self._fail(error)
+
+    def _call(self, action: CallAction) -> bool:
+        """Make the call that an action is; tell whether that is all, and nothing has to be found out first."""
+        questd, queue = self._questd, action.QueueUrl
+        facts = questd.facts.get(queue)
+        if facts is None or questd.gate or questd.troubles:
+            return False
+        try:
+            given, self._meaning = action.asked(questd, self._request, facts)
+        except (errors.SQSError, TakesMore):  # the queue may be another one by now: what waits for it finds out
+            return False
+        call = facts.version, *given
+        questd.together.begin(action.function, facts.key, call, self, grouped=facts.grouped, repeat=action.repeat)
+        return True
+
+    def take(self, reply: list[Any]) -> None:
+        """Make the answer out of the reply to its call."""
+        if reply and reply[0] == b"facts":
+            self._questd.learn(cast("CallAction", self._action).QueueUrl, reply[1])
+            self._run(self._do())
+            return
+        try:
+            self._succeed(self._meaning(reply))
+        except TakesMore:
+            self._run(self._do())
+        except Exception as error:  # noqa: BLE001  # as above
+            self._fail(error)
+
+    def take_back(self, reply: list[Any]) -> None:
+        """Undo what its call did."""
+        cast("CallAction", self._action).take_back(self._questd, reply)
+
+    def fail(self, error: Exception) -> None:
+        """Answer that its call failed."""
+        if isinstance(error, errors.QueueDoesNotExist):
+            self._questd.facts.pop(cast("CallAction", self._action).QueueUrl, None)
+        self._fail(error)
+
+    async def _do(self) -> None:
+        """Do what takes more than one call, or has to wait."""
+        questd, request, action = self._questd, self._request, self._action
+        try:
+            if questd.gate:
+                await questd.gate.check(questd, request, action)
+            result = await (mischief.around(questd, request, action) if questd.troubles else action(questd, request))
+            self._succeed(result)
+        except Exception as error:  # noqa: BLE001  # as above
+            self._fail(error)
+
+    async def _tell(self, beside: Coroutine[Any, Any, Answer]) -> None:
+        self._done(await beside)
+
+    def _run(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        self._task = asyncio.get_running_loop().create_task(coroutine)
+        self._task.add_done_callback(self._ended)
+
+    def _ended(self, _task: asyncio.Task[None]) -> None:
+        if self._counted:  # it was cancelled
+            self._count_out()
+
+    def _count_out(self) -> None:
+        self._counted = False
+        self._questd.capacity.requests -= 1
+
+    def _succeed(self, result: dict[str, Any] | None) -> None:
+        request = self._request
+        content_type, body = self._protocol.result_parts(self._action, result, request, self._id)
+        self._finish(Answer(200, content_type, body, {REQUEST_ID: self._id}, request.undo))
+
+    def _fail(self, error: Exception) -> None:
+        if not self._counted:
+            return
+        shown = answer.shown(error, self._id)
+        self._finish(answer.failure(self._protocol, shown, self._request, self._id))
+
+    def _finish(self, given: Answer) -> None:
+        """Count it, log it and hand it over."""
+        questd, request = self._questd, self._request
+        took_ns = perf_counter_ns() - self._begun
+        self._count_out()
+        questd.counts.answered(request.action, given.error, took_ns - request.waited_ns)
+        if questd.logs_access:
+            _log(request, given, took_ns)
+        try:
+            self._done(given)
+        except Exception:  # one request's failure must not be that of others, whose replies came with its own
+            log.exception("an answer could not be handed over")
+
+
+def _is_from_another_site(headers: Mapping[str, str]) -> bool:
+    """Tell whether a browser asks for a web page, whose author may be somebody who cannot reach this port himself."""
+    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+    if site is not None:
+        return site not in {"none", "same-origin"}
+    return origin is not None and origin.partition("//")[2] != headers.get("host")
+
+
+def _speaks_json(request: Request) -> bool:
+    headers = request.headers
+    return "x-amz-target" in headers or headers.get("content-type", "").startswith(aws_json.CONTENT_TYPE)
+
+
+def _log(request: Request, given: Answer, took_ns: int) -> None:
+    """Write the line of a request into the access log."""
+    queue = getattr(request.asked, "QueueUrl", None) or getattr(request.asked, "QueueName", None) or ""
+    fields: dict[str, str | float] = {
+        "request_id": given.headers.get(REQUEST_ID, ""),
+        "peer": request.peer,
+        "key": request.principal,
+        "action": request.action,
+        "queue": queue[:LONGEST_SHOWN],
+        "status": given.status,
+        "error": given.error,
+        "bytes_in": len(request.body),
+        "bytes_out": len(given.body),
+        "ms": round(took_ns / 1e6, 3),
+    }
+    logs.access(fields)
