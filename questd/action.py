@@ -119,7 +119,7 @@ class Request:
     @property
     def sender(self) -> str:
         """Whom a message that it sends is from; '' for the server's own account, which need not be stored."""
-        home, account = self.namespace.home, self.namespace.account
+        _, account, home = self.namespace
         return self.principal or (account if home and account != home[1] else "")
 
     @property
@@ -186,6 +186,7 @@ class Questd:
         """Gather what comes together."""
         self.together = Together(self.library)
         self.logs_access = self.settings.access_log
+        self.max_in_flight = self.settings.max_in_flight
         most = self.settings.max_messages
         self.max_messages: tuple[int, ...] = () if most is None else (most,)
         """What quest_send is told of it."""
@@ -307,8 +308,7 @@ class Questd:
         ahead_ms = self.ahead_ms.get(process)
         if ahead_ms is None:
             return LONG_AGO_MS
-        patience = self.library.primaries.of(key).pipeline.patience
-        return round((time.monotonic() + patience) * 1000 + ahead_ms)
+        return round(self.library.primaries.of(key).pipeline.gives_up_at * 1000 + ahead_ms)
 
     def note_time(self, process: str, server_ms: int) -> None:
         """Keep how far Redis's clock is ahead."""

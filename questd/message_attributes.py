@@ -66,17 +66,6 @@ class MessageAttributeValue(BaseModel):
 Values = dict[str, MessageAttributeValue]
 
 
-def check_characters(text: str) -> str:
-    """Return the text, or raise InvalidMessageContents for a character that AWS does not take."""
-    try:
-        right = is_text(text.encode())
-    except UnicodeEncodeError:  # half a surrogate pair
-        right = False
-    if not right:
-        raise errors.InvalidMessageContents
-    return text
-
-
 def is_text(utf8: bytes) -> bool:
     """Say whether what is UTF-8 has only characters that AWS takes."""
     if utf8.translate(OTHER_CONTROLS) != utf8:  # where nothing is another, it is the same object

@@ -36,10 +36,12 @@ def id_of_128(value: str, name: str) -> str:
     return value
 
 
-def _body(value: str) -> str:
+def _body(value: bytes) -> bytes:
     if not value:
         raise missing("MessageBody")
-    return message_attributes.check_characters(value)
+    if not message_attributes.is_text(value):
+        raise errors.InvalidMessageContents
+    return value
 
 
 def _receipt_handle(value: str) -> str:
@@ -73,19 +75,20 @@ class Content(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    MessageBody: str = ""
+    MessageBody: bytes = b""
+    """The UTF-8 of a text."""
     MessageAttributes: message_attributes.Values | None = None
 
     def size(self) -> int:
         """Return the bytes that count: body and user attributes (contract 4.4)."""
-        size = len(self.MessageBody.encode())
+        size = len(self.MessageBody)
         return size + message_attributes.size(self.MessageAttributes) if self.MessageAttributes else size
 
 
 class Message(Content):
     """What SendMessage and an entry of SendMessageBatch have in common."""
 
-    MessageBody: Annotated[str, AfterValidator(_body)]
+    MessageBody: Annotated[bytes, AfterValidator(_body)]
     DelaySeconds: Annotated[Integer, between(0, 900, "DelaySeconds must be >= 0 and <= 900.")] | None = None
     MessageAttributes: message_attributes.UserAttributes | None = None
     MessageSystemAttributes: message_attributes.SystemAttributes | None = None
@@ -115,7 +118,7 @@ class Message(Content):
 
     def stored(self, message_id: bytes, facts: Facts, stamp: Stamp) -> Entry:
         """Return what quest_send gets for this message."""
-        body = self.MessageBody.encode()
+        body = self.MessageBody
         group = self.MessageGroupId or ""
         if not facts.FifoQueue:
             delay_ms = "" if self.DelaySeconds is None else self.DelaySeconds * 1000
@@ -139,7 +142,7 @@ class Message(Content):
 
     def receipt(self, message_id: bytes, sequence: int | None) -> dict[str, Any]:
         """Return what the sender gets to know of the stored message; `sequence` in a FIFO queue only."""
-        result = {"MD5OfMessageBody": md5_of(self.MessageBody.encode()), "MessageId": as_text(message_id)}
+        result = {"MD5OfMessageBody": md5_of(self.MessageBody), "MessageId": as_text(message_id)}
         if self.MessageAttributes:
             result["MD5OfMessageAttributes"] = message_attributes.md5(self.MessageAttributes)
         if self.MessageSystemAttributes:

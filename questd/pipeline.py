@@ -98,9 +98,9 @@ class Pipeline:
         return len(self._queued) + len(self._written)
 
     @property
-    def patience(self) -> float:
-        """Seconds after which the connection is given up, unless a reply comes."""
-        return self._progress + self._deadline - time.monotonic() if self._written else self._deadline
+    def gives_up_at(self) -> float:
+        """When the connection is given up (time.monotonic()), unless a reply comes; as things are, if nothing waits."""
+        return (self._progress if self._written else time.monotonic()) + self._deadline
 
     async def connect(self) -> None:
         """Connect for the first time, and stay connected from then on; raises RedisUnavailable."""
@@ -232,7 +232,7 @@ class Pipeline:
         """Return why a connection ended; one on which calls wait and no reply comes for the deadline is ended."""
         patience = False
         while not wire.lost.done():
-            left = self.patience
+            left = self.gives_up_at - time.monotonic()
             if left > 0:
                 patience = True
             elif not patience:

@@ -105,7 +105,7 @@ class ReceiveMessage(CallAction):
             "" if self.VisibilityTimeout is None else self.VisibilityTimeout * 1000,
             # A frozen Redis that thaws gives nothing to who has his 503.
             questd.not_after_ms(key_of(self.QueueUrl), process),
-            questd.settings.max_in_flight,
+            questd.max_in_flight,
             self.ReceiveRequestAttemptId or "",
             process,
             wait_ms,
