@@ -31,15 +31,17 @@ def action_of(request: Request, gate: Gate | None) -> Action:
     if gate:
         gate.identify(request)
     action = TARGETS.get(request.headers.get("x-amz-target", ""))
+    on_a_path = request.target != "/"
+    if action and on_a_path and request.peeks:
+        action = named(action.__name__, request)
     if action is None:
         raise errors.UnknownOperationException
     request.action = action.__name__
     body = request.body or b"{}"
     if len(body) > LARGE and _is_crowded(body):
         raise errors.SerializationException
-    if request.target != "/":
-        action = named(request.action, request) or action
-        body = _with_queue(body, request.queue) if request.queue else body
+    if on_a_path and request.queue:
+        body = _with_queue(body, request.queue)
     return validated(action, body, request)
 
 

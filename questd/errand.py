@@ -65,15 +65,18 @@ class Errand:
     """One request. As a caller of functions (together.Caller) it is told the reply."""
 
     __slots__ = (
-        "_action",
-        "_begun",
-        "_counted",
-        "_done",
-        "_id",
-        "_meaning",
-        "_protocol",
-        "_questd",
-        "_request",
+        *(
+            "_action",
+            "_begun",
+            "_counted",
+            "_done",
+            "_id",
+            "_is_given_up",
+            "_meaning",
+            "_protocol",
+            "_questd",
+            "_request",
+        ),
         "_task",
     )
 
@@ -81,7 +84,7 @@ class Errand:
         self._questd = questd
         self._request = request
         self._done = done
-        self._counted = False
+        self._counted = self._is_given_up = False
         self._task: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
@@ -107,7 +110,8 @@ class Errand:
             self._done(answer.no_operation())
 
     def cancel(self) -> None:
-        """Give it up, if it can be: a call that is made is made, and whoever gets the answer undoes it."""
+        """Give it up: nobody is there for the answer. A call that is made is made, and undone when its reply comes."""
+        self._is_given_up = True
         if self._task:
             self._task.cancel()
 
@@ -147,6 +151,10 @@ class Errand:
 
     def take(self, reply: list[Any]) -> None:
         """Make the answer out of the reply to its call."""
+        if self._is_given_up:
+            self.take_back(reply)
+            self._count_out()
+            return
         if reply and reply[0] == b"facts":
             self._questd.learn(cast("CallAction", self._action).QueueUrl, reply[1])
             self._run(self._do())
@@ -164,6 +172,9 @@ class Errand:
 
     def fail(self, error: Exception) -> None:
         """Answer that its call failed."""
+        if self._is_given_up:
+            self._count_out()
+            return
         if isinstance(error, errors.QueueDoesNotExist):
             self._questd.facts.pop(cast("CallAction", self._action).QueueUrl, None)
         self._fail(error)

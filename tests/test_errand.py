@@ -127,3 +127,19 @@ async def test_what_was_cancelled_is_counted_no_more(queue: Questd) -> None:
     assert queue.capacity.requests == 1
     while queue.capacity.requests:
         await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("knows_the_clock", [True, False])
+async def test_what_was_given_up_is_undone(queue: Questd, knows_the_clock: bool) -> None:
+    """A receive whose client goes while its call is under way gives back what it got, and is not begun anew."""
+    await ask(queue, "SendMessage", MessageBody="x")
+    if not knows_the_clock:  # the call does nothing then, and is made again
+        queue.ahead_ms.clear()
+    answers = Answers(1)
+    errand.begin(queue, _request("ReceiveMessage"), answers.take).cancel()
+    while queue.capacity.requests:
+        await asyncio.sleep(0)
+    while not (again := await ask(queue, "ReceiveMessage", AttributeNames=["ApproximateReceiveCount"])):
+        await asyncio.sleep(0.01)
+    assert again["Messages"][0]["Attributes"] == {"ApproximateReceiveCount": "1"}
+    assert not answers.given
