@@ -17,7 +17,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from questd import errors, namespaces, policies, redrive
-from questd.action import FACTS_LIMIT, QUEUE_NAME, Action, Questd, QueueAction, Request
+from questd.action import FACTS_LIMIT, QUEUE_NAME, Action, CallAction, Questd, QueueAction, Request
 from questd.actions import ACTIONS
 from questd.signatures import signer
 
@@ -183,29 +183,36 @@ class Access:
         secret = self._secrets.get(name, "")
         return hmac.new(secret.encode(), text.encode(), "sha256").hexdigest() if secret else ""
 
+    def check_at_once(self, questd: Questd, request: Request, action: CallAction) -> bool:
+        """Do as `check` does if nothing has to be asked for; tell whether it was done."""
+        queue = action.QueueUrl
+        facts = questd.facts.get(queue)
+        if facts is None or not self._is_fresh(queue):
+            return False
+        self._judge(questd, request, action.needs or type(action).__name__, queue, facts.Policy)
+        return True
+
     async def check(self, questd: Questd, request: Request, action: Action) -> None:
         """Raise AccessDenied unless who signed the request may do what it asks for."""
-        principal = self._principals.get(request.principal, ANYBODY)
         for name, queue in _wanted(questd, request, action):
-            resource = await self._resource(questd, request, queue)
-            reason = why_not(principal, name, resource)
-            if reason and principal.key:
-                asked = f"sqs:{policies.single(name).lower()}"
-                raise errors.AccessDenied(principal.arn, asked, resource.arn, reason)
-            if reason:
-                raise errors.AnonymousDenied(questd.url(queue, request))
+            self._judge(questd, request, name, queue, await self._policy(questd, queue) if queue else "")
 
-    async def _resource(self, questd: Questd, request: Request, queue: str) -> Resource:
-        if not queue:
-            region, account, _ = request.namespace
-            return Resource("", account, f"arn:{namespaces.partition(region)}:sqs:{region}:{account}:")
-        _, account, bare = namespaces.parts(questd.home, queue)
-        return Resource(bare, account, questd.arn(queue), await self._policy(questd, queue))
+    def _judge(self, questd: Questd, request: Request, name: str, queue: str, policy: str) -> None:
+        principal = self._principals.get(request.principal, ANYBODY)
+        resource = _resource(questd, request, queue, policy)
+        reason = why_not(principal, name, resource)
+        if reason and principal.key:
+            asked = f"sqs:{policies.single(name).lower()}"
+            raise errors.AccessDenied(principal.arn, asked, resource.arn, reason)
+        if reason:
+            raise errors.AnonymousDenied(questd.url(queue, request))
+
+    def _is_fresh(self, queue: str) -> bool:
+        return time.monotonic() - self._looked.get(queue, -math.inf) < FRESH_SECONDS
 
     async def _policy(self, questd: Questd, queue: str) -> str:
         """Return a queue's policy, as it was FRESH_SECONDS ago or later; '' of a queue that is not there."""
-        now = time.monotonic()
-        is_fresh = now - self._looked.get(queue, -math.inf) < FRESH_SECONDS
+        now, is_fresh = time.monotonic(), self._is_fresh(queue)
         try:
             policy = (await (questd.facts_of if is_fresh else questd.relearn)(queue)).Policy
         except errors.QueueDoesNotExist:
@@ -215,6 +222,14 @@ class Access:
                 self._looked.clear()
             self._looked[queue] = now
         return policy
+
+
+def _resource(questd: Questd, request: Request, queue: str, policy: str) -> Resource:
+    if not queue:
+        region, account, _ = request.namespace
+        return Resource("", account, f"arn:{namespaces.partition(region)}:sqs:{region}:{account}:")
+    _, account, bare = namespaces.parts(questd.home, queue)
+    return Resource(bare, account, questd.arn(queue), policy)
 
 
 def _wanted(questd: Questd, request: Request, action: Action) -> list[tuple[str, str]]:

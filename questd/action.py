@@ -147,6 +147,9 @@ class Gate(Protocol):
     def trusts(self, name: str, secret: str) -> bool:
         """Tell whether this is the secret of a key that may do everything."""
 
+    def check_at_once(self, questd: "Questd", request: Request, action: "CallAction") -> bool:
+        """Do as `check` does if nothing has to be asked for; tell whether it was done."""
+
     async def check(self, questd: "Questd", request: Request, action: "Action") -> None:
         """Raise an SQSError unless he may have what he asks for."""
 

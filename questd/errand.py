@@ -139,7 +139,9 @@ class Errand:
         """Make the call that an action is; tell whether that is all, and nothing has to be found out first."""
         questd, queue = self._questd, action.QueueUrl
         facts = questd.facts.get(queue)
-        if facts is None or questd.gate or questd.troubles:
+        if facts is None or questd.troubles:
+            return False
+        if questd.gate and not questd.gate.check_at_once(questd, self._request, action):
             return False
         try:
             given, self._meaning = action.asked(questd, self._request, facts)

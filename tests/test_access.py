@@ -18,8 +18,11 @@ from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
-from questd import access
-from questd.access import BadKeys, Key, Principal, Resource, keys_of, why_not
+from questd import access, errors
+from questd.access import Access, BadKeys, Key, Principal, Resource, keys_of, why_not
+from questd.action import Questd, Request
+from questd.messages import DeleteMessage, SendMessage
+from questd.queues import CreateQueue
 from questd.settings import Settings
 from tests.client import Sqs, serving
 from tests.servers import RedisServer
@@ -471,3 +474,19 @@ def test_no_secret_is_shown(tmp_path: Path) -> None:
     """Settings print no secret."""
     shown = repr(Settings(keys=f"A:{SECRET}", keys_file=keys_file(tmp_path, FILE)))
     assert SECRET not in shown
+
+
+async def test_judged_at_once(questd: Questd) -> None:
+    """Who has asked lately is judged without waiting, by the same rules; a queue that is not known has to be asked for."""
+    await CreateQueue(QueueName="orders")(questd, Request("POST", "/", {}, b"", namespace=questd.home))
+    gate = Access({"SENDER": Key(secret="s" * 8, allow=["orders:SendMessage"])}, questd.settings.account)
+    request = Request("POST", "/", {}, b"", namespace=questd.home)
+    request.principal = "SENDER"
+    send = SendMessage(QueueUrl="orders", MessageBody=b"x")
+    assert not gate.check_at_once(questd, request, send)
+    await gate.check(questd, request, send)
+    assert gate.check_at_once(questd, request, send)
+    with pytest.raises(errors.AccessDenied):
+        gate.check_at_once(questd, request, DeleteMessage(QueueUrl="orders", ReceiptHandle="x"))
+    questd.facts.clear()
+    assert not gate.check_at_once(questd, request, send)

@@ -130,7 +130,7 @@ async def test_what_was_cancelled_is_counted_no_more(queue: Questd) -> None:
 
 
 @pytest.mark.parametrize("knows_the_clock", [True, False])
-async def test_what_was_given_up_is_undone(queue: Questd, knows_the_clock: bool) -> None:
+async def test_what_was_given_up_is_undone(queue: Questd, *, knows_the_clock: bool) -> None:
     """A receive whose client goes while its call is under way gives back what it got, and is not begun anew."""
     await ask(queue, "SendMessage", MessageBody="x")
     if not knows_the_clock:  # the call does nothing then, and is made again
