@@ -69,9 +69,7 @@ async def _write(http: web.Request, given: Answer) -> web.StreamResponse:
 class Application:
     """An application on a server of its own: `--front aiohttp` runs this one in the listener's place."""
 
-    def __init__(
-        self, questd: Questd, finish_seconds: float, make: Callable[[Questd], web.Application] = application
-    ) -> None:
+    def __init__(self, questd: Questd, finish_seconds: float, make: Callable[[Questd], web.Application]) -> None:
         app = make(questd)
         app[DRAINING] = asyncio.Event()
         self._runner = web.AppRunner(

@@ -5,14 +5,12 @@ import contextlib
 import secrets
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
-from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from questd import console, promises, topology
+from questd import promises, topology
 from questd.access import Access, keys_of
 from questd.action import Questd
 from questd.actions import NAMES
-from questd.app import Application
 from questd.background import Background
 from questd.capacity import Capacity
 from questd.counts import Counts, Page
@@ -25,18 +23,30 @@ from questd.port import tls
 from questd.primaries import Primary
 from questd.settings import Settings
 
+if TYPE_CHECKING:
+    from questd.app import Application
+
 FINISH_SECONDS = 3.0
 """How long requests in flight may take to finish when the process ends."""
 
 NOTE_SECONDS = 1.0
 """How old what a process tells of itself may be."""
 
-FRONTS: dict[str, Callable[[Questd, float], Listener | Application]] = {
-    "listener": Listener,
-    "aiohttp": Application,
-    "console": partial(Application, make=console.application),
-}
-"""What serves HTTP, by the setting `front`, which the console's process has as "console"."""
+
+def _front(questd: Questd) -> "Listener | Application":
+    """Return what serves HTTP, by the setting `front`, which the console's process has as "console".
+
+    aiohttp and what the console is made of are a third of all imports: only processes that serve with them have them.
+    """
+    if questd.settings.front == "listener":
+        return Listener(questd, FINISH_SECONDS)
+    from questd.app import Application, application  # noqa: PLC0415
+
+    if questd.settings.front == "aiohttp":
+        return Application(questd, FINISH_SECONDS, application)
+    from questd import console  # noqa: PLC0415
+
+    return Application(questd, FINISH_SECONDS, console.application)
 
 
 @contextlib.asynccontextmanager
@@ -129,7 +139,7 @@ async def serve(  # noqa: PLR0913  # what one process is made of
     """
     drain = drain or asyncio.Event()
     async with running(settings, counts) as questd:
-        front = FRONTS[settings.front](questd, FINISH_SECONDS)
+        front = _front(questd)
         async with _beside(_noting(Gauges(questd, front))):
             await front.start(sock, tls(settings))
             ready()
