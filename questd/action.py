@@ -16,6 +16,7 @@ from questd.library import Library, key_of
 from questd.longpoll import LongPolls
 from questd.mistakes import mistake
 from questd.namespaces import NOWHERE, Namespace
+from questd.request import Request
 from questd.settings import Settings
 from questd.together import KINDS, Together
 
@@ -30,15 +31,6 @@ ARN_PARTS = 6
 
 DECIMAL = re.compile(r"[+-]?[0-9]{1,18}")
 """A whole number as text."""
-
-PATH_SLASHES = 4
-"""/queue/region/account/name: LocalStack's form of a queue's URL that says its region."""
-
-HOST = re.compile(r"[A-Za-z0-9_.:\[\]-]+")
-"""A host with or without a port, as it may stand in a URL."""
-
-PEEK = "/_aws/sqs/messages"
-"""The path at which a ReceiveMessage only looks (localstack.py); region, account and name of a queue may follow."""
 
 URLS_LIMIT = 4096
 """Queue URLs whose queues a process knows: most requests come with the same few."""
@@ -76,57 +68,6 @@ class Facts(NamedTuple):
     def grouped(self) -> bool:
         """Whether its messages have groups, whose order or share a receive has to mind."""
         return self.FifoQueue or self.fair
-
-
-@dataclass
-class Request:
-    """An HTTP request as either front hands it in."""
-
-    method: str
-    target: str
-    headers: Mapping[str, str]
-    """Their names in lower case."""
-    body: bytes
-    peer: str = ""
-    principal: str = field(default="", init=False)
-    """Who asks: set by one step; '' is anybody."""
-    action: str = field(default="", init=False)
-    """The name of the action it turned out to ask for; '' before that."""
-    asked: "Action | None" = field(default=None, init=False)
-    """The action, once it is known to be a right one."""
-    waited_ns: int = field(default=0, init=False)
-    """How long it has waited for messages: no time that its answer took."""
-    namespace: Namespace = NOWHERE
-    """Where its queues are: set by one step."""
-    undo: Callable[[], None] | None = field(default=None, init=False)
-    """Set by an action that must be undone when its answer cannot be written."""
-
-    @property
-    def queue(self) -> str:
-        """The queue that the path names, `/<account>/<queue>`; '' for any other path."""
-        path = self.target.partition("?")[0]
-        if self.peeks:
-            path = path.replace(PEEK, "/queue", 1)
-            return path if path.count("/") == PATH_SLASHES else ""
-        parts = path.strip("/").split("/")
-        return "/".join(parts) if len(parts) > 1 else ""
-
-    @property
-    def peeks(self) -> bool:
-        """Whether it is to look at messages only."""
-        return self.target.startswith(PEEK)
-
-    @property
-    def sender(self) -> str:
-        """Whom a message that it sends is from; '' for the server's own account, which need not be stored."""
-        _, account, home = self.namespace
-        return self.principal or (account if home and account != home[1] else "")
-
-    @property
-    def host(self) -> str:
-        """Where the client sees this server; '' when it does not say."""
-        host = self.headers.get("host", "")
-        return host if HOST.fullmatch(host) else ""
 
 
 class Gate(Protocol):

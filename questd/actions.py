@@ -1,7 +1,7 @@
 """The table of actions: what a client can ask for, by AWS's name."""
 
 from questd import extensions, localstack
-from questd.action import Action, Request
+from questd.action import Action
 from questd.batches import ChangeMessageVisibilityBatch, DeleteMessageBatch, SendMessageBatch
 from questd.messages import ChangeMessageVisibility, DeleteMessage, SendMessage
 from questd.permissions import AddPermission, RemovePermission
@@ -21,6 +21,7 @@ from questd.redrive import (
     ListMessageMoveTasks,
     StartMessageMoveTask,
 )
+from questd.request import Request
 from questd.tags import ListQueueTags, TagQueue, UntagQueue
 
 ACTIONS: dict[str, type[Action]] = {

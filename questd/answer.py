@@ -10,8 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import to_json
 
 from questd import __version__, aws_json, aws_query, errors, logs, mischief
-from questd.action import Action, Gate, Questd, Request
+from questd.action import Action, Gate, Questd
 from questd.identifiers import new_request_id
+from questd.request import Request
 from questd.settings import Settings
 
 log = logging.getLogger(__name__)

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from aiohttp import web
 
 from questd import errors
-from questd.action import Questd, Request
+from questd.action import Questd
 from questd.answer import SERVER, Answer, body_limit, refusal
 from questd.connection import DRAIN_SECONDS, IDLE_SECONDS
 from questd.errand import answered
+from questd.request import Request
 from questd.surplus import Surplus
 
 # What aiohttp logs as errors is HTTP nonsense of strangers, with a traceback each; ours are logged where they happen.

@@ -7,8 +7,9 @@ from typing import Any
 from pydantic_core import from_json, to_json
 
 from questd import errors, extensions
-from questd.action import Action, Gate, Request, validated
+from questd.action import Action, Gate, validated
 from questd.actions import ACTIONS, named
+from questd.request import Request
 
 CONTENT_TYPE = "application/x-amz-json-1.0"
 TARGET_PREFIX = "AmazonSQS"

@@ -11,9 +11,10 @@ from typing import Any
 from pydantic_core import to_json
 
 from questd import errors, localstack, message_attributes
-from questd.action import Action, Gate, Request, validated
+from questd.action import Action, Gate, validated
 from questd.actions import named
 from questd.batches import BatchAction
+from questd.request import Request
 
 XML = "text/xml"
 NAMESPACE = "http://queue.amazonaws.com/doc/2012-11-05/"

@@ -10,10 +10,11 @@ from typing import Annotated, Any, ClassVar, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from questd import errors
-from questd.action import Action, CallAction, Facts, Integer, Meaning, Questd, QueueAction, Request, between
+from questd.action import Action, CallAction, Facts, Integer, Meaning, Questd, QueueAction, between
 from questd.identifiers import new_id
 from questd.messages import Content, Handle, Message, outcome, sent, stamp_of
 from questd.mistakes import mistake
+from questd.request import Request
 
 MOST = 10
 """Entries of a batch (contract 8.1)."""

@@ -15,8 +15,8 @@ import aiohttp
 from pydantic_core import from_json, to_json
 
 from questd import errors, extensions, signatures
-from questd.action import Request
 from questd.aws_json import CONTENT_TYPE, TARGET_PREFIX
+from questd.request import Request
 from questd.settings import ENDPOINT
 from questd.terminal import Misused
 

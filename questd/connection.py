@@ -18,9 +18,9 @@ from typing import cast
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from questd import errors
-from questd.action import Request
 from questd.answer import PLAIN, SERVER, Answer, body_limit, refusal
 from questd.errand import Done, Errand
+from questd.request import Request
 from questd.settings import Settings
 
 CHUNK_FACTOR = 6

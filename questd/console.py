@@ -16,11 +16,12 @@ from aiohttp.typedefs import Handler
 from yarl import URL
 
 from questd import acts, answer, errors, metrics, namespaces, pages
-from questd.action import PEEK, Questd, Request
+from questd.action import Questd
 from questd.answer import SERVER
 from questd.errand import answered_in_query
 from questd.history import History
 from questd.pages import HISTORY, VISIT
+from questd.request import PEEK, Request
 from questd.sessions import LASTS_SECONDS, Sessions, TooManyFailures
 from questd.visits import Visit
 

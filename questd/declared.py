@@ -16,9 +16,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import to_json
 
 from questd import errors, namespaces, server
-from questd.action import FIFO, Questd, QueueAction, Request, home_of, validated
+from questd.action import FIFO, Questd, QueueAction, home_of, validated
 from questd.queue_attributes import FIFO_ONLY, SETTABLE
 from questd.queues import CreateQueue, SetQueueAttributes
+from questd.request import Request
 from questd.settings import BadSetting, Settings, did_you_mean
 from questd.tags import ListQueueTags, TagQueue
 from questd.toml import line_of

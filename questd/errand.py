@@ -11,9 +11,10 @@ from time import perf_counter_ns
 from typing import Any, cast
 
 from questd import answer, aws_json, aws_query, errors, logs, mischief, namespaces
-from questd.action import CallAction, Questd, Request, TakesMore
+from questd.action import CallAction, Questd, TakesMore
 from questd.answer import PLAIN, REQUEST_ID, Answer
 from questd.identifiers import new_request_id
+from questd.request import Request
 
 log = logging.getLogger(__name__)
 

@@ -10,10 +10,11 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, ValidationInfo
 
 from questd import errors
-from questd.action import Action, Integer, Questd, QueueAction, Request, Strings, between
+from questd.action import Action, Integer, Questd, QueueAction, Strings, between
 from questd.figures import figures
 from questd.pause import pause, resume
 from questd.peek import PAGE, STATES, Look, Peeked, drop, latest, peek
+from questd.request import Request
 
 TARGET_PREFIX = "Questd"
 

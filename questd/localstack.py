@@ -8,8 +8,9 @@ from pydantic import BeforeValidator
 from pydantic_core import to_json
 
 from questd import receive
-from questd.action import Action, Questd, Request
+from questd.action import Action, Questd
 from questd.peek import Look, Peeked, State, peek
+from questd.request import Request
 
 MOST = 1000
 """Messages in one answer at most, or so many as ten megabytes hold; LocalStack has no limit."""

@@ -12,9 +12,10 @@ import msgpack
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from questd import errors, message_attributes
-from questd.action import CallAction, Facts, Integer, Meaning, Questd, Request, between
+from questd.action import CallAction, Facts, Integer, Meaning, Questd, between
 from questd.identifiers import as_text, new_id
 from questd.mistakes import missing
+from questd.request import Request
 
 RECORD = struct.Struct(">6s16sI")
 """How a record begins: sent ms, MessageId, length of the head. Head (a msgpack map) and body follow."""

@@ -11,11 +11,12 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from questd import errors
-from questd.action import Action, Questd, QueueAction, Request
+from questd.action import Action, Questd, QueueAction
 from questd.actions import ACTIONS
 from questd.batches import MOST, BatchAction, DeleteMessageBatch, Wrong
 from questd.messages import DeleteMessage
 from questd.receive import ReceiveMessage
+from questd.request import Request
 
 REASON = "A test has asked for this (POST /_questd/chaos)."
 

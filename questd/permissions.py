@@ -3,9 +3,10 @@
 import re
 
 from questd import errors, policies
-from questd.action import Facts, Questd, QueueAction, Request, Strings
+from questd.action import Facts, Questd, QueueAction, Strings
 from questd.mistakes import missing
 from questd.namespaces import ACCOUNT
+from questd.request import Request
 
 LABEL = re.compile(r"[A-Za-z0-9_-]{1,80}", re.ASCII)
 

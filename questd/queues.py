@@ -12,10 +12,11 @@ from pydantic import AfterValidator
 from pydantic_core import from_json
 
 from questd import errors, registry, tags
-from questd.action import FIFO, QUEUE_NAME, Action, Facts, Integer, Questd, QueueAction, Request, Strings, flat
+from questd.action import FIFO, QUEUE_NAME, Action, Facts, Integer, Questd, QueueAction, Strings, flat
 from questd.library import key_of
 from questd.namespaces import BEHIND, bare
 from questd.queue_attributes import READABLE, readable, stored
+from questd.request import Request
 
 MINUTE_MS = 60_000
 """What AWS waits between a queue's deletion and its re-creation, and between two purges; questd only when strict."""

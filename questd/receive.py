@@ -8,11 +8,12 @@ import msgpack
 from pydantic import AfterValidator
 
 from questd import errors, message_attributes
-from questd.action import CallAction, Facts, Integer, Meaning, Questd, Request, Strings, TakesMore, between
+from questd.action import CallAction, Facts, Integer, Meaning, Questd, Strings, TakesMore, between
 from questd.identifiers import as_text
 from questd.library import key_of
 from questd.longpoll import FIRST, MORE, SERVER_TIME
 from questd.messages import RECORD, id_of_128, md5_of, sequence_number
+from questd.request import Request
 
 TOO_MANY = 2
 """What quest_receive says in the place of MORE to those that got nothing because too many messages are in flight."""

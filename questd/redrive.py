@@ -13,11 +13,12 @@ from pydantic import AfterValidator, ValidationInfo
 from pydantic_core import from_json, to_json
 
 from questd import errors
-from questd.action import ARN_PARTS, FIFO, Action, Integer, Questd, QueueAction, Request
+from questd.action import ARN_PARTS, FIFO, Action, Integer, Questd, QueueAction
 from questd.identifiers import as_text, new_id
 from questd.library import key_of
 from questd.namespaces import bare
 from questd.queues import PAGE, PageSize, after, token_of
+from questd.request import Request
 
 RATE = 500
 RESULTS = 10

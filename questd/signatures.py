@@ -14,7 +14,7 @@ from typing import NamedTuple
 from urllib.parse import quote, unquote_plus
 
 from questd import errors
-from questd.action import Request
+from questd.request import Request
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 SERVICE = "sqs"

@@ -8,9 +8,10 @@ from pydantic import AfterValidator
 from pydantic_core import from_json
 
 from questd import errors
-from questd.action import Facts, Questd, QueueAction, Request, Strings
+from questd.action import Facts, Questd, QueueAction, Strings
 from questd.mistakes import missing
 from questd.namespaces import bare
+from questd.request import Request
 
 TAGS, KEY_LENGTH, VALUE_LENGTH = 50, 128, 256
 

@@ -9,8 +9,9 @@ from typing import Any
 from pydantic_core import to_json
 
 from questd import errors, namespaces
-from questd.action import Questd, Request, validated
+from questd.action import Questd, validated
 from questd.actions import ACTIONS
+from questd.request import Request
 
 BETWEEN = "~"
 """What stands in a page's path where a queue's name inside has a slash; no name has one."""

@@ -20,9 +20,10 @@ from botocore.exceptions import ClientError
 
 from questd import access, errors
 from questd.access import Access, BadKeys, Key, Principal, Resource, keys_of, why_not
-from questd.action import Questd, Request
+from questd.action import Questd
 from questd.messages import DeleteMessage, SendMessage
 from questd.queues import CreateQueue
+from questd.request import Request
 from questd.settings import Settings
 from tests.client import Sqs, serving
 from tests.servers import RedisServer

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from questd import errors
-from questd.action import QueueAction, Request, validated
+from questd.action import QueueAction, validated
+from questd.request import Request
 from tests.client import serving
 from tests.servers import RedisServer
 

@@ -5,8 +5,9 @@ import time
 import pytest
 
 from questd import aws_json, errors
-from questd.action import Action, Request
+from questd.action import Action
 from questd.aws_json import error_parts, result_parts
+from questd.request import Request
 from tests.client import JSON, Sqs
 
 REQUEST = Request("POST", "/", {}, b"")

@@ -8,8 +8,8 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from questd import aws_query, errors
-from questd.action import Request
 from questd.aws_query import NAMESPACE
+from questd.request import Request
 from tests.client import Sqs
 
 ABSENT = "The specified queue does not exist for this wsdl version."

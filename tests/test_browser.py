@@ -4,16 +4,14 @@ import os
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 from playwright.async_api import Page, async_playwright, expect
 
-from questd import console, server
+from questd import console
 from questd.action import Questd
-from questd.app import Application
 from questd.pages import HISTORY
 from tests import scene
 from tests.client import Sqs
@@ -71,11 +69,13 @@ async def seated(redis_url: str, monkeypatch: pytest.MonkeyPatch, **context: Any
     """Open the console in Chromium; whatever the browser complains of fails the test."""
     apps: list[Any] = []
 
+    make = console.application
+
     def application(questd: Questd) -> Any:
-        apps.append(console.application(questd))
+        apps.append(make(questd))
         return apps[-1]
 
-    monkeypatch.setitem(server.FRONTS, "console", partial(Application, make=application))
+    monkeypatch.setattr(console, "application", application)
     complaints: list[str] = []
     async with visiting(redis_url) as (visitor, sqs), async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])

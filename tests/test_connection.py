@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from questd import connection, library
-from questd.action import Request
 from questd.answer import Answer
 from questd.listener import Listener
+from questd.request import Request
 from questd.server import running
 from questd.settings import Settings
 from tests.client import Sqs, serving

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from questd import errand
-from questd.action import Questd, Request
+from questd.action import Questd
 from questd.answer import Answer
 from questd.library import key_of
+from questd.request import Request
 from tests.client import JSON
 
 

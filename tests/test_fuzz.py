@@ -16,11 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from questd import library, server
-from questd.action import Questd, Request
+from questd.action import Questd
 from questd.actions import ACTIONS
 from questd.answer import Answer
 from questd.connection import head_of
 from questd.errand import answered
+from questd.request import Request
 from questd.settings import Settings
 from tests.client import Sqs
 from tests.fuzz import examples

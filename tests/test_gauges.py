@@ -3,10 +3,10 @@
 import asyncio
 
 from questd import library
-from questd.action import Request
 from questd.errand import answered
 from questd.gauges import Gauges
 from questd.library import key_of
+from questd.request import Request
 from questd.server import running
 from questd.settings import Settings
 from tests.servers import RedisServer

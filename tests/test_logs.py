@@ -16,8 +16,9 @@ import boto3
 import pytest
 
 from questd import answer, logs
-from questd.action import Questd, Request
+from questd.action import Questd
 from questd.actions import ACTIONS
+from questd.request import Request
 from questd.settings import Settings
 from tests.client import Sqs, serving
 from tests.servers import RedisServer

@@ -7,11 +7,12 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from questd import errors
-from questd.action import Integer, Request, between, validated
+from questd.action import Integer, between, validated
 from questd.actions import ACTIONS
 from questd.messages import SendMessage
 from questd.mistakes import TELLABLE, mistake
 from questd.queues import SetQueueAttributes
+from questd.request import Request
 
 
 class Example(BaseModel):

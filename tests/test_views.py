@@ -6,8 +6,9 @@ import pytest
 
 from questd import errors, views
 from questd.access import Access, Key
-from questd.action import Questd, Request
+from questd.action import Questd
 from questd.history import History
+from questd.request import Request
 from questd.visits import Visit
 from tests.client import Sqs
 from tests.clusters import ClusterServers

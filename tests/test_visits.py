@@ -4,7 +4,8 @@ import pytest
 
 from questd import errors
 from questd.access import Access, Key
-from questd.action import Questd, Request
+from questd.action import Questd
+from questd.request import Request
 from questd.visits import Visit, queue_at, segment
 
 SECRET = "a secret of some length"
