@@ -278,7 +278,7 @@ class Together:
         group.weight += kind.weight(call)
         if group.weight >= HEAVIEST:
             del self._open[mark]
-            self._begin(group)
+            self._begin(group, at_once=True)
 
     def _begin_all(self) -> None:
         self._called = False
@@ -287,10 +287,13 @@ class Together:
         for group in groups:
             self._begin(group)
 
-    def _begin(self, group: _Group) -> None:
+    def _begin(self, group: _Group, *, at_once: bool = False) -> None:
         self.merged += len(group.calls) - 1
+        primaries = self._library.primaries
         try:
-            reply = self._library.primaries.call(*group.command(), repeat=group.repeat, abandoned=group.take_back)
+            reply = primaries.call(*group.command(), repeat=group.repeat, abandoned=group.take_back)
+            if at_once:
+                primaries.of(group.key).pipeline.flush()
         except Exception as error:  # noqa: BLE001  # nobody may wait for a call that could not be made
             group.fail(error)
         else:
