@@ -1,5 +1,6 @@
 """Actions: request models that answer themselves, and what they may use. No protocol is known here."""
 
+import asyncio
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -128,6 +129,7 @@ class Questd:
 
     def __post_init__(self) -> None:
         """Gather what comes together."""
+        self.loop = asyncio.get_running_loop()
         self.together = Together(self.library)
         self.logs_access = self.settings.access_log
         self.max_in_flight = self.settings.max_in_flight

@@ -197,7 +197,7 @@ class Errand:
         self._done(await beside)
 
     def _run(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        self._task = asyncio.get_running_loop().create_task(coroutine)
+        self._task = self._questd.loop.create_task(coroutine)
         self._task.add_done_callback(self._ended)
 
     def _ended(self, _task: asyncio.Task[None]) -> None:

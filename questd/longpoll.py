@@ -61,6 +61,7 @@ class LongPolls:
         self._hand_on = hand_on
         self._primaries = primaries
         self._capacity = capacity
+        self._loop = asyncio.get_running_loop()  # asking for it is a system call on Python 3.11
         primaries.connects.append(lambda primary: self.wake_all(primary.has))
         primaries.changes.append(lambda: self.wake_all(self._can_ask))
         self._queues: dict[str, _Queue] = {}
@@ -87,7 +88,7 @@ class LongPolls:
         `slept` gets the ns of every sleep in between. Raises TooManyWaiting.
         """
         queue = self._queues.setdefault(key, _Queue())
-        waiter = _Waiter(asyncio.get_running_loop().time() + seconds)
+        waiter = _Waiter(self._loop.time() + seconds)
         queue.join(waiter)
         woken = False
         try:
@@ -112,18 +113,17 @@ class LongPolls:
     def _left_ms(self, deadline: float) -> int:
         if self._closed:
             return 0
-        return max(0, round((deadline - asyncio.get_running_loop().time()) * 1000))
+        return max(0, round((deadline - self._loop.time()) * 1000))
 
     def _is_over(self, waiter: _Waiter, reply: list[Any]) -> bool:
         return not reply[MORE] and self._left_ms(waiter.deadline) == 0
 
     async def _sleep(self, queue: _Queue, waiter: _Waiter) -> bool:
         """Sleep until a wake (True) or the deadline (False)."""
-        loop = asyncio.get_running_loop()
         self._capacity.begin_wait()
-        waiter.alarm = loop.create_future()
+        waiter.alarm = self._loop.create_future()
         queue.asleep[waiter] = None
-        timer = loop.call_at(waiter.deadline, self._rouse, waiter, False)  # noqa: FBT003  # the future's result
+        timer = self._loop.call_at(waiter.deadline, self._rouse, waiter, False)  # noqa: FBT003  # the future's result
         try:
             return await waiter.alarm
         except asyncio.CancelledError:
