@@ -8,7 +8,8 @@ import asyncio
 from typing import cast
 
 from questd.answer import PLAIN, Answer
-from questd.connection import LINGER_SECONDS, head_of
+from questd.connection import LINGER_SECONDS
+from questd.heads import head_of
 
 MOST = 256
 """So many of them are told at a time; any more are closed without a word."""

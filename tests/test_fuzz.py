@@ -19,8 +19,8 @@ from questd import library, server
 from questd.action import Questd
 from questd.actions import ACTIONS
 from questd.answer import Answer
-from questd.connection import head_of
 from questd.errand import answered
+from questd.heads import head_of
 from questd.request import Request
 from questd.settings import Settings
 from tests.client import Sqs
