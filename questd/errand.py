@@ -154,9 +154,8 @@ class Errand:
 
     def take(self, reply: list[Any]) -> None:
         """Make the answer out of the reply to its call."""
-        if self._is_given_up:
+        if self._is_over():
             self.take_back(reply)
-            self._count_out()
             return
         if reply and reply[0] == b"facts":
             self._questd.learn(cast("CallAction", self._action).QueueUrl, reply[1])
@@ -175,12 +174,17 @@ class Errand:
 
     def fail(self, error: Exception) -> None:
         """Answer that its call failed."""
-        if self._is_given_up:
-            self._count_out()
+        if self._is_over():
             return
         if isinstance(error, errors.QueueDoesNotExist):
             self._questd.facts.pop(cast("CallAction", self._action).QueueUrl, None)
         self._fail(error)
+
+    def _is_over(self) -> bool:
+        """Tell whether nobody waits for an answer any more, and count it no more then."""
+        if self._counted and self._is_given_up:
+            self._count_out()
+        return not self._counted
 
     async def _do(self) -> None:
         """Do what takes more than one call, or has to wait."""

@@ -292,12 +292,12 @@ class Together:
         primaries = self._library.primaries
         try:
             reply = primaries.call(*group.command(), repeat=group.repeat, abandoned=group.take_back)
-            if at_once:
-                primaries.of(group.key).pipeline.flush()
         except Exception as error:  # noqa: BLE001  # nobody may wait for a call that could not be made
-            group.fail(error)
-        else:
-            reply.add_done_callback(partial(self._replied, group))
+            self._loop.call_soon(group.fail, error)  # not now: who hears of it may begin with the next call
+            return
+        reply.add_done_callback(partial(self._replied, group))
+        if at_once:
+            primaries.of(group.key).pipeline.flush()
 
     def _replied(self, group: _Group, reply: asyncio.Future[Any]) -> None:
         error = reply.exception()
