@@ -22,11 +22,11 @@ OPTIONS = ("MIMALLOC_ALLOW_THP=0",)
 def prefix(allocator: str) -> list[str]:
     """Return what comes before the command of a program that was built with `allocator`: nothing, or mimalloc.
 
-    glibc puts what is new where something old was freed: with a million messages the server's small change lies between
-    them, all over its memory. *Measured* with that many, against an empty server: glibc 1.5 times the CPU of a request
-    (7 times the cache misses), mimalloc 0.92; and of 206 MB a rewrite of the file copies 24 instead of 136, and 9 instead
-    of 191 stay when the messages are gone. (jemalloc does as well, and is in no package.) glibc's own tunables (tcache,
-    fastbins, arenas, huge pages) change little of it.
+    glibc puts what is new where something old was freed: with a million messages, the small change of a call lies
+    between them, all over the memory. *Measured* with that many, against an empty server: glibc 1.5 times the CPU of a
+    request (7 times the cache misses), mimalloc 0.92; of 206 MB a rewrite of the file copies 24 instead of 136, and 9
+    instead of 191 stay when the messages are gone. (jemalloc does as well, and is in no package.) glibc's own tunables
+    (tcache, fastbins, arenas, huge pages) change little of it.
     """
     library = _library() if allocator == OF_THE_C_LIBRARY and sys.platform == "linux" else None
     if library is None:
