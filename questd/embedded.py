@@ -26,6 +26,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from questd import allocator
 from questd.settings import Settings
 
 LOCK_PATIENCE = 5
@@ -64,6 +65,7 @@ class Server(NamedTuple):
     path: str
     kind: str
     version: tuple[int, ...]
+    allocator: str = ""
 
     def __str__(self) -> str:
         return f"{self.kind} {'.'.join(map(str, self.version))}"
@@ -75,9 +77,9 @@ def servers() -> Iterator[Server]:
         with contextlib.suppress(OSError, subprocess.SubprocessError):
             command = [path, "--version"]
             shown = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)  # noqa: S603
-            found = re.match(r"(Valkey|Redis) server v=([\d.]*\d)", shown.stdout)
+            found = re.match(r"(Valkey|Redis) server v=([\d.]*\d)(?:.* malloc=(\w+))?", shown.stdout)
             if found and (version := _numbers(found[2])) >= OLDEST:
-                yield Server(path, found[1].lower(), version)
+                yield Server(path, found[1].lower(), version, found[3] or "")
 
 
 def _bundled() -> str | None:
@@ -189,7 +191,8 @@ class Embedded:
             "hash-max-listpack-entries": "64",
             "zset-max-listpack-entries": "32",
         }
-        return [self.server.path, *(word for name, value in options.items() for word in (f"--{name}", value))]
+        program = [*allocator.prefix(self.server.allocator), self.server.path]
+        return [*program, *(word for name, value in options.items() for word in (f"--{name}", value))]
 
     def ended(self) -> bool:
         """Tell whether the server has ended since `start`; then nothing of it is left."""

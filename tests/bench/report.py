@@ -161,7 +161,7 @@ def conditions(results: Results) -> str:
     return (
         f"{results.machine}: {programs}. The load (wrk, 32 connections, bodies of 100 bytes) runs on the same machine. questd "
         f"keeps its messages in its own server, with an append-only file flushed every second; the others keep them in memory. "
-        "Once a queue is filled, the load waits until that file is not being rewritten. "
+        "Once a queue is filled, it is used for a while, and the load waits until that file is not being rewritten. "
         f"Medians of rounds ({results.done()}) of {results.seconds} s, one server after the other; in brackets, how many times "
         f"as many requests questd answers. aiohttp: a bare handler without a queue.{spoken}"
     )
