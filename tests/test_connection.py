@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import itertools
 import json
 import re
@@ -141,6 +142,68 @@ async def test_expect_100_continue(sqs: Sqs) -> None:
     assert statuses(raw) == [417]
     raw = await exchange(sqs, whole)
     assert 200 in statuses(raw)
+
+
+async def test_leave_to_send_a_body_waits_for_its_turn(sqs: Sqs) -> None:
+    """100 Continue comes behind the answers to all earlier requests: before one of these it would be taken for theirs."""
+    url = await sqs.create()
+    send = request("SendMessage", QueueUrl=url, MessageBody="x")
+    head = request("ListQueues", more=b"Expect: 100-continue\r\n")[:-2]
+    async with connected(sqs) as (reader, writer):
+        writer.write(send * 3 + head)
+        got = await asyncio.wait_for(reader.readuntil(b" 100 Continue\r\n\r\n"), 5)
+    assert statuses(got) == [200, 200, 200, 100]
+
+
+async def test_an_answer_that_cannot_be_written(
+    sqs: Sqs, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It ends the connection: its client neither waits forever nor takes the next answer for this one."""
+    written = connection.head_of
+
+    def broken(given: Answer, *, keep: bool) -> bytes:
+        if given.status == 404:
+            raise ValueError("a mistake of ours")
+        return written(given, keep=keep)
+
+    monkeypatch.setattr(connection, "head_of", broken)
+    url = await sqs.create()
+    for raw in (b"PUT / HTTP/1.1\r\nHost: x\r\n\r\n", request("DeleteMessage", QueueUrl=url, ReceiptHandle="h")):
+        async with connected(sqs) as (reader, writer):
+            writer.write(raw + request("ListQueues"))
+            with contextlib.suppress(ConnectionResetError):
+                assert await asyncio.wait_for(reader.read(), 5) == b""
+    assert "a connection failed" in caplog.text
+
+
+async def test_what_is_gone_is_freed_at_once(sqs: Sqs, redis_server: RedisServer) -> None:
+    """A connection that ends is forgotten with all it holds: no collector is waited for, and no timer."""
+    url = await sqs.create()
+
+    def there() -> int:
+        return sum(type(each) is connection.Connection for each in gc.get_objects())
+
+    gc.collect()
+    before = there()
+    gc.disable()
+    try:
+        for raw in (
+            request("ReceiveMessage", QueueUrl=url, WaitTimeSeconds=20),
+            request("ReceiveMessage", QueueUrl=url) * 3,
+            b"this is no HTTP\r\n\r\n",
+        ):
+            async with connected(sqs) as (reader, writer):
+                writer.write(raw)
+                if b"Wait" in raw:
+                    await registered(redis_server, "quest:{q}:waiting")
+                elif raw.startswith(b"this"):
+                    await reader.read()
+                writer.transport.abort()
+            async with asyncio.timeout(1):
+                while there() > before:
+                    await asyncio.sleep(0.02)
+    finally:
+        gc.enable()
 
 
 async def test_keeping_and_closing(sqs: Sqs) -> None:
