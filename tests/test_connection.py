@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from questd import connection, library
+from questd import connection, heads, library
 from questd.answer import Answer
 from questd.listener import Listener
 from questd.request import Request
@@ -159,7 +159,7 @@ async def test_an_answer_that_cannot_be_written(
     sqs: Sqs, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It ends the connection: its client neither waits forever nor takes the next answer for this one."""
-    written = connection.head_of
+    written = heads.head_of
 
     def broken(given: Answer, *, keep: bool) -> bytes:
         if given.status == 404:
