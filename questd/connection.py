@@ -137,8 +137,9 @@ class Connection(asyncio.Protocol):
         return not (self.answering or self._turns or self._begun)
 
     def end(self) -> None:
-        """End it: an idle one in peace, any other whatever is going on."""
-        (self._transport.close if self.idle else self._transport.abort)()
+        """End it: an idle one in peace, for once; any other whatever is going on, and whatever is still to be read."""
+        in_peace = self.idle and not self._transport.is_closing()
+        (self._transport.close if in_peace else self._transport.abort)()
 
     def data_received(self, data: bytes) -> None:
         """Take what has come: at once, unless enough is waiting."""

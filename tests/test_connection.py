@@ -9,7 +9,7 @@ import re
 import socket
 from collections.abc import AsyncIterator, Callable
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 import pytest
@@ -362,6 +362,29 @@ async def test_late_clients_are_ended(
         with contextlib.suppress(ConnectionResetError):
             await asyncio.wait_for(reader.read(), 5)
         assert reader.at_eof() or reader.exception()
+
+
+@pytest.mark.parametrize("more", [b"", CLOSE])
+async def test_who_reads_no_answers_is_ended(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, more: bytes
+) -> None:
+    """A client that never reads what it asked for has its time, too; whether its connection is to be kept or not."""
+    monkeypatch.setattr(connection, "TRANSFER_SECONDS", 0.02)
+    monkeypatch.setattr(connection, "SLOWEST", 2**30)
+    monkeypatch.setattr("questd.listener.SWEEP_SECONDS", 0.02)
+    async with listening(redis_server.url) as (sqs, shared):
+        url = await sqs.create(VisibilityTimeout="0")
+        for _ in range(10):
+            await sqs("SendMessage", QueueUrl=url, MessageBody="x" * 1_000_000)
+        await sqs.session.close()
+        raw = request("ReceiveMessage", more=more, QueueUrl=url, MaxNumberOfMessages=10)
+        async with connected(sqs) as (_, writer):
+            cast("asyncio.Transport", writer.transport).pause_reading()
+            writer.write(raw)
+            await _until_kept(shared, lambda kept: kept >= 65_536)
+            async with asyncio.timeout(5):
+                while shared.connections:
+                    await asyncio.sleep(0.01)
 
 
 async def test_long_polls_outlive_the_limits(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
