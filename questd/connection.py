@@ -133,13 +133,12 @@ class Connection(asyncio.Protocol):
 
     @property
     def idle(self) -> bool:
-        """Whether nothing of a request has come."""
-        return not (self.answering or self._turns or self._begun)
+        """Whether nothing of a request has come, and all answers have gone."""
+        return not (self.answering or self._turns or self._begun or self._transport.get_write_buffer_size())
 
     def end(self) -> None:
-        """End it: an idle one in peace, for once; any other whatever is going on, and whatever is still to be read."""
-        in_peace = self.idle and not self._transport.is_closing()
-        (self._transport.close if in_peace else self._transport.abort)()
+        """End it: an idle one in peace, any other whatever is going on."""
+        (self._transport.close if self.idle else self._transport.abort)()
 
     def data_received(self, data: bytes) -> None:
         """Take what has come: at once, unless enough is waiting."""

@@ -387,6 +387,22 @@ async def test_who_reads_no_answers_is_ended(
                     await asyncio.sleep(0.01)
 
 
+async def test_who_reads_slowly_at_the_end(redis_server: RedisServer) -> None:
+    """An answer that is still being read when the listener ends is read to its end."""
+    async with listening(redis_server.url) as (sqs, shared):
+        url = await sqs.create(VisibilityTimeout="0")
+        for _ in range(10):
+            await sqs("SendMessage", QueueUrl=url, MessageBody="x" * 1_000_000)
+        async with connected(sqs) as (reader, writer):
+            writer.write(request("ReceiveMessage", more=CLOSE, QueueUrl=url, MaxNumberOfMessages=10))
+            await _until_kept(shared, lambda kept: kept >= 65_536)
+            ending = asyncio.ensure_future(sqs.stop())
+            await asyncio.sleep(0.02)
+            head = await reader.readuntil(b"\r\n\r\n")
+            await reader.readexactly(int(head.partition(b"Content-Length: ")[2].split(b"\r\n")[0]))
+            await ending
+
+
 async def test_long_polls_outlive_the_limits(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that waits for its answer is not late."""
     for limit in ("IDLE_SECONDS", "HEAD_SECONDS", "TRANSFER_SECONDS"):
