@@ -8,6 +8,7 @@ local function tell_new(q, t, entries, first)
   local digests, new, by_digest = {''}, {}, {}
   for place = first, #entries, ENTRY do digests[(place - first) / ENTRY + 1] = entries[place + 5] end
   local origin = remembered(q, t, digests)
+  if #digests == 1 and not origin[1] then return {1}, {1} end
   for i = 1, #digests do
     local digest = digests[i]
     if not origin[i] then
@@ -37,16 +38,16 @@ local function delay(q, t, members)
 end
 
 -- Stores new messages, but for those that the last five minutes have seen: see quest_send for `entries` and `most`. A
--- delay is the queue's. `last` and `turn` are the queue's `sequence` and `turn`. Returns sequence and MessageId of each, of
--- the original for a repeated one, which needs no room.
-local function fifo_send(q, t, entries, first, most, last, turn)
+-- delay is the queue's. Returns sequence and MessageId of each, of the original for a repeated one, which needs no room.
+local function fifo_send(q, t, entries, first, most)
   if first > #entries then return {} end
   local new, origin = tell_new(q, t, entries, first)
   if #new > 0 then check_room(q, #new, most) end
   forget_expired(q, t, FORGET)
+  local before = #new > 0 and redis.call('HINCRBY', q.key, 'sequence', #new) - #new or 0
   local records, memories, group_ids, members, reply = slots(2 * #new), slots(2 * #new), {}, {}, slots(2 * #origin)
   for n = 1, #new do
-    local place, sequence = first + ENTRY * (new[n] - 1), last + n
+    local place, sequence = first + ENTRY * (new[n] - 1), before + n
     local id, group = entries[place], entries[place + 4]
     records[2 * n - 1], records[2 * n] = sequence, record_of(t, id, entries[place + 2], entries[place + 3])
     memories[2 * n - 1], memories[2 * n] = entries[place + 5], struct.pack('>I6', sequence) .. id
@@ -58,14 +59,12 @@ local function fifo_send(q, t, entries, first, most, last, turn)
     if q.delay_ms > 0 then delay(q, t, members) end
     lower_alarm(q, t, t + (q.delay_ms > 0 and math.min(q.delay_ms, q.retention_ms) or q.retention_ms))
     remember(q, t, memories)
-    local turns = join(q, t, group_ids, members, turn)
-    -- One command for two HINCRBY: with what each of them adds to the AOF that was a twentieth of a send.
-    redis.call('HSET', q.key, 'sequence', last + #new, 'turn', turn + turns)
+    join(q, t, group_ids, members)
   end
   for i = 1, #origin do
     local from = origin[i]
     if new[from] then
-      reply[2 * i - 1], reply[2 * i] = last + from, entries[first + ENTRY * (new[from] - 1)]
+      reply[2 * i - 1], reply[2 * i] = before + from, entries[first + ENTRY * (new[from] - 1)]
     else
       reply[2 * i - 1], reply[2 * i] = struct.unpack('>I6c16', from)
     end
@@ -74,32 +73,39 @@ local function fifo_send(q, t, entries, first, most, last, turn)
 end
 
 -- What the lists of groups have from the place `start` on, up to `count` messages of each, read together: sequences,
--- records and deliveries of all, and where among them each group's end.
-local function look_at(q, group_ids, start, count)
-  local sequences = redis.call('LRANGE', list_of(q, group_ids[1]), start, start + count - 1)
-  local ends = {#sequences}
-  for i = 2, #group_ids do
-    local some = redis.call('LRANGE', list_of(q, group_ids[i]), start, start + count - 1)
-    for j = 1, #some do sequences[#sequences + 1] = some[j] end
-    ends[i] = #sequences
+-- records and deliveries of all, where among them each group's end, and whether each has no more. With `beyond` 1 that is
+-- known of one that has just so many, too.
+local function look_at(q, group_ids, start, count, beyond)
+  local sequences, ends, complete, length = nil, {}, {}, 0
+  for i = 1, #group_ids do
+    local some = redis.call('LRANGE', list_of(q, group_ids[i]), start, start + count + beyond - 1)
+    complete[i] = #some < count + beyond
+    if #some > count then some[count + 1] = nil end
+    if not sequences then
+      sequences = some
+    else
+      for j = 1, #some do sequences[length + j] = some[j] end
+    end
+    length = length + #some
+    ends[i] = length
   end
-  if #sequences == 0 then return sequences, sequences, sequences, ends end
-  return sequences, redis.call('HMGET', q.messages, unpack(sequences)), redis.call('HMGET', q.deliveries, unpack(sequences)), ends
+  if length == 0 then return sequences, sequences, sequences, ends, complete end
+  local records = redis.call('HMGET', q.messages, unpack(sequences))
+  return sequences, records, redis.call('HMGET', q.deliveries, unpack(sequences)), ends, complete
 end
 
 -- Adds the visible prefix of a group, at most `max` messages, to `taken`: {sequence, record, receive count so far, first ms
 -- or nil, group}. Expired and exhausted ones leave it on the way. Returns `work`, with what was done in vain. What has been
--- read of the group is given, if anything was: its first messages, so many as `asked` at most, in the places `from` to `to`.
-local function prefix(q, t, group, max, work, taken, asked, from, to, sequences, records, deliveries)
+-- read of the group is given, if anything was: its first messages, in the places `from` to `to`, and whether these are all.
+local function prefix(q, t, group, max, work, taken, from, to, complete, sequences, records, deliveries)
   local before = #taken
   local enough = before + max
   while #taken < enough and work < WORK_LIMIT do
     local start = #taken - before
     if not sequences then
-      local ends
-      asked = max - start
-      sequences, records, deliveries, ends = look_at(q, {group}, start, asked)
-      from, to = 1, ends[1]
+      local ends, completes
+      sequences, records, deliveries, ends, completes = look_at(q, {group}, start, max - start, 0)
+      from, to, complete = 1, ends[1], completes[1]
     end
     for i = from, math.min(to, from + max - 1) do
       local sequence, record, delivery, count, first_ms = sequences[i], records[i], deliveries[i], 0, nil
@@ -113,31 +119,30 @@ local function prefix(q, t, group, max, work, taken, asked, from, to, sequences,
       elseif sent_ms_of(record) + q.retention_ms <= t then
         remove(q, t, {sequence}, {delivery})
         work = work + 10
-      elseif is_exhausted(q, count) and dead_letter(q, t, sequence, record, delivery) then
+      elseif q.target and is_exhausted(q, count) and dead_letter(q, t, sequence, record, delivery) then
         work = work + 40 + #record * WORK_LIMIT / BYTES_LIMIT
       else
         taken[#taken + 1] = {sequence, record, count, count > 0 and first_ms or nil, group}
       end
     end
-    local seen = to - from + 1
-    if seen < asked and #taken == before + start + seen then break end -- the group has no more
+    if complete and #taken - before - start == to - from + 1 then break end -- all of it was taken
     sequences = nil
   end
   return work
 end
 
 -- Hands out what was taken of groups, those of `given` from `start` on. The groups get the turns behind all others:
--- `hidden` are those of which some were taken, the first of the group among them; `passed` those of which none was.
-local function give_out(q, t, given, start, hidden, passed, visibility_ms)
-  if #given >= start then hand_out(q, t, given, visibility_ms, 0, start) end
-  if #hidden > 0 and visibility_ms > 0 then
-    local turns = {0, 0}
-    for i = 1, #hidden do turns[2 * i - 1], turns[2 * i] = HIDDEN, hidden[i] end
-    redis.call('ZADD', q.groups, unpack(turns))
-  else
-    for i = 1, #hidden do refresh(q, t, hidden[i], 'back') end
+-- `turns` has HIDDEN and the name of each of which some were taken, the first of the group among them; `passed` those of
+-- which none was, nil for no group.
+local function give_out(q, t, given, start, turns, passed, visibility_ms)
+  if #given >= start then
+    hand_out(q, t, given, visibility_ms, 0, start)
+    if visibility_ms > 0 then redis.call('ZADD', q.groups, unpack(turns)) end
   end
-  for i = 1, #passed do refresh(q, t, passed[i], 'back') end
+  if visibility_ms == 0 then
+    for i = 2, #turns, 2 do refresh(q, t, turns[i], 'back') end
+  end
+  for i = 1, passed and #passed or 0 do refresh(q, t, passed[i], 'back') end
 end
 
 -- The groups whose turn it is, at most `count`, up to the first of those that were `seen`.
@@ -159,19 +164,26 @@ local function fifo_receive(q, t, max, visibility_ms, each)
   while true do
     local group_ids = groups_in_turn(q, wanted, seen)
     if #group_ids == 0 then break end
-    local hidden, passed, from, start = {}, {}, 1, #given + 1
+    local turns, passed, from, start = {}, nil, 1, #given + 1
+    local most = math.min(each, max - #given)
     local asked = math.min(each, math.ceil((max - #given) / #group_ids))
-    local sequences, records, deliveries, ends = look_at(q, group_ids, 0, asked)
+    local sequences, records, deliveries, ends, complete = look_at(q, group_ids, 0, asked, asked < most and 1 or 0)
     for i = 1, #group_ids do
       local group, before = group_ids[i], #given
       if before == max or work >= WORK_LIMIT then break end
-      local most = math.min(each - share, max - before)
-      work = prefix(q, t, group, most, work, given, asked, from, ends[i], sequences, records, deliveries)
-      if #given > before then hidden[#hidden + 1] = group else passed[#passed + 1] = group end
+      most = math.min(each - share, max - before)
+      work = prefix(q, t, group, most, work, given, from, ends[i], complete[i], sequences, records, deliveries)
+      if #given > before then
+        turns[#turns + 1] = HIDDEN
+        turns[#turns + 1] = group
+      else
+        passed = passed or {}
+        passed[#passed + 1] = group
+      end
       share, from = share + #given - before, ends[i] + 1
       if share == each then shares[#shares + 1], share = each, 0 end
     end
-    give_out(q, t, given, start, hidden, passed, visibility_ms)
+    give_out(q, t, given, start, turns, passed, visibility_ms)
     if #given == max or work >= WORK_LIMIT then break end
     wanted, seen = max - #given, seen or {}
     for i = 1, #group_ids do seen[group_ids[i]] = true end

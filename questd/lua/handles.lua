@@ -30,8 +30,9 @@ end
 -- delivery, false when the message is gone; whether nobody received it later.
 local function spoken_of(q, handles, first)
   if first > #handles then return {}, {}, {}, {} end
-  local told, sequences, latest, start = {'OK'}, {0}, {false}, #q.incarnation + 2
-  for i = 1, #handles - first + 1 do sequences[i] = string.match(handles[first + i - 1], '^%d+', start) or 0 end
+  local count_of_all, start = #handles - first + 1, #q.incarnation + 2
+  local told, sequences, latest = slots(count_of_all), slots(count_of_all), slots(count_of_all)
+  for i = 1, count_of_all do sequences[i] = string.match(handles[first + i - 1], '^%d+', start) or 0 end
   local deliveries = redis.call('HMGET', q.deliveries, unpack(sequences))
   for i = 1, #sequences do
     local handle, delivery, given = handles[first + i - 1], deliveries[i], nil

@@ -23,14 +23,12 @@ end
 -- Fails QueueDoesNotExist, QueueFull most: nothing was stored
 register('quest_send', {}, {TEXT, each = {TEXT, TEXT, TEXT, TEXT, TEXT, TEXT}, last = NUMBER}, function(keys, args)
   local queue, version, most = keys[1], args[1], #args % ENTRY == 2 and table.remove(args)
-  local q, last, turn
-  if is_known_fifo(queue) then q, last, turn = open(queue, 'sequence', 'turn') else q = open(queue) end
+  local q = open(queue)
   if q.version ~= version then return facts(queue) end
   check_messages(q, args, 2)
   reach(queue)
-  if not q.fifo then return {standard_send(q, now(), args, 2, most)} end
-  if not last then last, turn = unpack(redis.call('HMGET', queue, 'sequence', 'turn')) end
-  return fifo_send(q, now(), args, 2, most, tonumber(last), tonumber(turn or 0))
+  if q.fifo then return fifo_send(q, now(), args, 2, most) end
+  return {standard_send(q, now(), args, 2, most)}
 end)
 
 -- Hands out up to `max` visible messages to one receive after the other, up to `each` to one. Returns as receive does.
@@ -87,8 +85,8 @@ do
       receives = receives, each = math.floor(max / receives)}
   end
 
-  -- The numbers among the arguments of quest_receive. Consumers want the same again and again: to read and check that each
-  -- time was a tenth of a receive.
+  -- The numbers among the arguments of quest_receive. Consumers want the same again and again: to read and check them each
+  -- time was a fourteenth of a receive.
   wanted_by = function(args)
     local text = args[2] .. ' ' .. args[3] .. ' ' .. args[5] .. ' ' .. args[8] .. ' ' .. args[9] .. ' ' .. args[10]
     local wants = known_wants[text]
@@ -129,7 +127,7 @@ end
 -- Fails QueueDoesNotExist, TooManyInFlight, AttemptNotRetryable ReceiveRequestAttemptId
 register('quest_receive', {'allow-oom'}, {TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT}, function(keys, args)
   local queue, version, wants, not_after, attempt, process = keys[1], args[1], wanted_by(args), tonumber(args[4]), args[6], args[7]
-  if not not_after and args[4] ~= '' then fail('ERR quest_receive: the time makes no sense') end
+  if not not_after and args[4] ~= '' then fail('ERR quest_receive: the numbers make no sense') end
   local q, receives = open(queue), wants.receives
   if q.version ~= version then return facts(queue) end
   local server_ms = server_time()

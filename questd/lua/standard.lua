@@ -96,7 +96,7 @@ local function sort_out(q, t, group, sequences, taken)
     elseif sent_ms_of(record) + q.retention_ms <= t then
       remove(q, t, {sequence})
       work = work + 10
-    elseif is_exhausted(q, count) and dead_letter(q, t, sequence, record, delivery) then
+    elseif q.target and is_exhausted(q, count) and dead_letter(q, t, sequence, record, delivery) then
       work = work + 40 + #record * WORK_LIMIT / BYTES_LIMIT
     else
       taken[#taken + 1] = {sequence, record, count, first_ms, group}

@@ -32,8 +32,8 @@ local function remember(q, t, memories)
   lower_alarm(q, t, t + WINDOW_MS + WINDOW_REST_MS)
 end
 
--- Forgets what has expired, at most `limit`. Returns whether it stopped there. What expires first is known from then on,
--- or a FIFO send in twenty thousand instructions would be one in thirty: only memory is at stake if that was too late.
+-- Forgets what has expired, at most `limit`. Returns whether it stopped there. It remembers when to look again, which
+-- takes a sixteenth off a FIFO send; were that too late, only memory would be at stake.
 local function forget_expired(q, t, limit)
   if q.window_end_ms and q.window_end_ms > t then return false end
   local order = redis.call('LRANGE', q.window_order, 0, limit - 1)
