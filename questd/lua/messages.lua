@@ -156,9 +156,8 @@ register('quest_receive', {'allow-oom'}, {TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, TE
   if stays_ms > 0 and not more then wait(q, process, stays_ms) end
   if q.waits and #given > 0 then hand_on(q) end -- after wait: the next one to wake may be of this process
   local full = served < receives and #given == room and wait_ms == 0 and not q.fifo
-  local told = full and 2 or more and 1 or 0
   local reply = slots(2 + 4 * #given)
-  reply[1], reply[2] = server_ms, told
+  reply[1], reply[2] = server_ms, full and 2 or more and 1 or 0
   local size = add_shares(reply, q, receives, shares)
   for i = 1, #given do
     local message = given[i]
