@@ -303,9 +303,9 @@ def test_the_console_lives(tmp_path: Path) -> None:
 def test_a_console_that_never_works() -> None:
     """A console that cannot start is told about, and hurts nobody: the workers go on."""
     program = (
-        "import sys; from questd import __main__, server\n"
+        "import sys; from questd import __main__, console\n"
         "def broken(*_, **__): raise SystemExit(9)\n"
-        "server.FRONTS['console'] = broken; sys.exit(__main__.main())"
+        "console.application = broken; sys.exit(__main__.main())"
     )
     with serving("--ephemeral", "--console-port", "0", command=("-c", program)) as questd:
         until(lambda: len(questd.pids("observe")) > 2)
