@@ -37,9 +37,9 @@ SEEN = {
 
 
 def venv(*packages: str) -> list[list[str]]:
-    """Return the commands that make a virtual environment with packages; the pip of the tests is enough for all of them."""
-    pip = [sys.executable, "-m", "pip", "--python", "bin/python", "--quiet", "--disable-pip-version-check"]
-    return [[sys.executable, "-m", "venv", "--without-pip", "."], [*pip, "install", *packages]]
+    """Return the commands that make a virtual environment with packages, as pip is told them."""
+    install = ["bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages]
+    return [[sys.executable, "-m", "venv", "."], install]
 
 
 def prepared(name: str, tools: Sequence[str], commands: Sequence[Sequence[str]], *, where: Path = HERE) -> Path:
