@@ -51,7 +51,8 @@ def prepared(name: str, tools: Sequence[str], commands: Sequence[Sequence[str]],
     if missing:
         pytest.skip(f"{' and '.join(missing)} not installed")
     # In place of the checkout's own Python the one that it was made of: what is installed serves every checkout.
-    digest = hashlib.sha256(repr(commands).replace(sys.executable, sys._base_executable).encode())
+    told = repr((commands, sys.version_info[:2])).replace(sys.executable, sys.base_prefix)
+    digest = hashlib.sha256(told.encode())
     files = sorted(path for path in (where / name).rglob("*") if path.is_file() and path.suffix != ".pyc")
     for file in files:
         digest.update(file.read_bytes())
