@@ -33,7 +33,7 @@ def action_of(request: Request, gate: Gate | None) -> Action:
         gate.identify(request)
     action = TARGETS.get(request.headers.get("x-amz-target", ""))
     on_a_path = request.target != "/"
-    if action and on_a_path and request.peeks:
+    if action and on_a_path and request.peeks and action.__name__ in ACTIONS:
         action = named(action.__name__, request)
     if action is None:
         raise errors.UnknownOperationException

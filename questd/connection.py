@@ -5,6 +5,7 @@ where aiohttp's parser takes 7.
 """
 
 import asyncio
+import logging
 import math
 from collections import deque
 from collections.abc import Callable
@@ -20,6 +21,8 @@ from questd.errand import Done, Errand
 from questd.heads import CONTINUE, NAMES, head_of
 from questd.request import Request
 from questd.settings import Settings
+
+log = logging.getLogger(__name__)
 
 CHUNK_FACTOR = 6
 """Bytes that one of the body may take on the wire: a chunk of one byte takes six."""
@@ -112,6 +115,7 @@ class Connection(asyncio.Protocol):
         self._turns: deque[tuple[Request | Answer, bool]] = deque()  # what is answered next; whether more may follow
         self._keep_open = True  # whether more may follow what is being answered
         self._errand: Errand | None = None
+        self._lingering: asyncio.TimerHandle | None = None
         self._going_on = False
         self._is_full = False  # whether the client does not read
 
@@ -133,8 +137,9 @@ class Connection(asyncio.Protocol):
         return not (self.answering or self._turns or self._begun)
 
     def end(self) -> None:
-        """End it: an idle one in peace, any other whatever is going on."""
-        (self._transport.close if self.idle else self._transport.abort)()
+        """End it: an idle one in peace, for once; any other whatever is going on, and whatever is still to be read."""
+        in_peace = self.idle and not self._transport.is_closing()
+        (self._transport.close if in_peace else self._transport.abort)()
 
     def data_received(self, data: bytes) -> None:
         """Take what has come: at once, unless enough is waiting."""
@@ -164,7 +169,11 @@ class Connection(asyncio.Protocol):
         self._turns.clear()
         self._unparsed = b""
         self.lost.set_result(None)
-        del self._parser  # it refers to this connection, and what that holds is to be freed at once
+        # All of these refer to this connection too, and what it holds is to be freed at once.
+        if self._lingering:
+            self._lingering.cancel()
+        self._errand = self._lingering = None
+        del self._parser
 
     def pause_writing(self) -> None:
         """Begin no other request: the client does not read. With too much unread already, it has to go."""
@@ -179,9 +188,10 @@ class Connection(asyncio.Protocol):
         """Go on."""
         self._is_full = False
         self._keep(-self._unread)
-        if not (self.answering or self._over):
+        if self._turns or self._unparsed:
+            self._go_on()
+        elif not (self.answering or self._over):
             self._await_next()
-        self._go_on()
 
     # What the parser tells.
 
@@ -357,14 +367,19 @@ class Connection(asyncio.Protocol):
         if len(turn.body) > SLICE:
             self._keep(-len(turn.body))
         keep = self._keep_open and not self._shared.draining and not (self._over and not self._turns)
-        self._write(answer, keep=keep, bodiless=turn.method == "HEAD")
-        if not keep:
-            self._close()
-        else:
-            if not self._is_full:
-                self._await_next()
-            if self._turns or self._unparsed:
+        try:
+            self._write(answer, keep=keep, bodiless=turn.method == "HEAD")
+            if not keep:
+                self._close()
+            elif self._turns or self._unparsed:
                 self._go_on()
+            elif not self._is_full:
+                self._await_next()
+        except Exception:  # the client would take the next answer for this one
+            log.exception("a connection failed")
+            self._over = True
+            self._turns.clear()
+            self._transport.abort()
 
     def _await_next(self) -> None:
         """Give the client time for its next request, or for the rest of it."""
@@ -388,7 +403,7 @@ class Connection(asyncio.Protocol):
         self._write(answer, keep=False)
         if not self._transport.is_closing() and self._transport.can_write_eof():
             self._transport.write_eof()
-        self._loop.call_later(LINGER_SECONDS, self._close)
+        self._lingering = self._loop.call_later(LINGER_SECONDS, self._close)
 
     def _give_up(self) -> None:
         if self._errand:

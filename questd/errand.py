@@ -66,19 +66,8 @@ class Errand:
     """One request. As a caller of functions (together.Caller) it is told the reply."""
 
     __slots__ = (
-        *(
-            "_action",
-            "_begun",
-            "_counted",
-            "_done",
-            "_id",
-            "_is_given_up",
-            "_meaning",
-            "_protocol",
-            "_questd",
-            "_request",
-        ),
-        "_task",
+        *("_action", "_begun", "_counted", "_done", "_id", "_is_given_up", "_meaning", "_protocol", "_questd"),
+        *("_request", "_task"),
     )
 
     def __init__(self, questd: Questd, request: Request, done: Done) -> None:
@@ -198,13 +187,18 @@ class Errand:
             self._fail(error)
 
     async def _tell(self, beside: Coroutine[Any, Any, Answer]) -> None:
-        self._done(await beside)
+        try:
+            given = await beside
+        except Exception as error:  # noqa: BLE001  # as above
+            given = answer.refusal(answer.shown(error, new_request_id()))
+        self._done(given)
 
     def _run(self, coroutine: Coroutine[Any, Any, None]) -> None:
         self._task = self._questd.loop.create_task(coroutine)
         self._task.add_done_callback(self._ended)
 
     def _ended(self, _task: asyncio.Task[None]) -> None:
+        self._task = None  # it refers to this through its cancellation
         if self._counted:  # it was cancelled
             self._count_out()
 

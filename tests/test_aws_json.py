@@ -39,6 +39,18 @@ async def test_a_queue_url_that_is_null_is_the_paths(sqs: Sqs) -> None:
     assert await sqs.counts(url) == (1, 0, 0)
 
 
+async def test_extensions_on_any_path(sqs: Sqs) -> None:
+    """Extensions are the same at the path where a ReceiveMessage only looks; others of SQS's are none there."""
+    await sqs.create()
+    for target, status in (
+        ("Questd.PeekMessages", 200),
+        ("AmazonSQS.ReceiveMessage", 200),
+        ("AmazonSQS.ListQueues", 400),
+    ):
+        headers = {**JSON, "X-Amz-Target": target}
+        assert (await sqs.post(b'{"QueueUrl":"q"}', headers, "/_aws/sqs/messages")).status == status, target
+
+
 @pytest.mark.parametrize(
     ("body", "crowded"),
     [

@@ -2,20 +2,21 @@
 
 import asyncio
 import contextlib
+import gc
 import itertools
 import json
 import re
 import socket
 from collections.abc import AsyncIterator, Callable
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from questd import connection, library
+from questd import connection, heads, library
 from questd.answer import Answer
 from questd.listener import Listener
 from questd.request import Request
@@ -141,6 +142,68 @@ async def test_expect_100_continue(sqs: Sqs) -> None:
     assert statuses(raw) == [417]
     raw = await exchange(sqs, whole)
     assert 200 in statuses(raw)
+
+
+async def test_leave_to_send_a_body_waits_for_its_turn(sqs: Sqs) -> None:
+    """100 Continue comes behind the answers to all earlier requests: before one of these it would be taken for theirs."""
+    url = await sqs.create()
+    send = request("SendMessage", QueueUrl=url, MessageBody="x")
+    head = request("ListQueues", more=b"Expect: 100-continue\r\n")[:-2]
+    async with connected(sqs) as (reader, writer):
+        writer.write(send * 3 + head)
+        got = await asyncio.wait_for(reader.readuntil(b" 100 Continue\r\n\r\n"), 5)
+    assert statuses(got) == [200, 200, 200, 100]
+
+
+async def test_an_answer_that_cannot_be_written(
+    sqs: Sqs, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It ends the connection: its client neither waits forever nor takes the next answer for this one."""
+    written = heads.head_of
+
+    def broken(given: Answer, *, keep: bool) -> bytes:
+        if given.status == 404:
+            raise ValueError("a mistake of ours")
+        return written(given, keep=keep)
+
+    monkeypatch.setattr(connection, "head_of", broken)
+    url = await sqs.create()
+    for raw in (b"PUT / HTTP/1.1\r\nHost: x\r\n\r\n", request("DeleteMessage", QueueUrl=url, ReceiptHandle="h")):
+        async with connected(sqs) as (reader, writer):
+            writer.write(raw + request("ListQueues"))
+            with contextlib.suppress(ConnectionResetError):
+                assert await asyncio.wait_for(reader.read(), 5) == b""
+    assert "a connection failed" in caplog.text
+
+
+async def test_what_is_gone_is_freed_at_once(sqs: Sqs, redis_server: RedisServer) -> None:
+    """A connection that ends is forgotten with all it holds: no collector is waited for, and no timer."""
+    url = await sqs.create()
+
+    def there() -> int:
+        return sum(type(each) is connection.Connection for each in gc.get_objects())
+
+    gc.collect()
+    before = there()
+    gc.disable()
+    try:
+        for raw in (
+            request("ReceiveMessage", QueueUrl=url, WaitTimeSeconds=20),
+            request("ReceiveMessage", QueueUrl=url) * 3,
+            b"this is no HTTP\r\n\r\n",
+        ):
+            async with connected(sqs) as (reader, writer):
+                writer.write(raw)
+                if b"Wait" in raw:
+                    await registered(redis_server, "quest:{q}:waiting")
+                elif raw.startswith(b"this"):
+                    await reader.read()
+                writer.transport.abort()
+            async with asyncio.timeout(1):
+                while there() > before:
+                    await asyncio.sleep(0.02)
+    finally:
+        gc.enable()
 
 
 async def test_keeping_and_closing(sqs: Sqs) -> None:
@@ -299,6 +362,29 @@ async def test_late_clients_are_ended(
         with contextlib.suppress(ConnectionResetError):
             await asyncio.wait_for(reader.read(), 5)
         assert reader.at_eof() or reader.exception()
+
+
+@pytest.mark.parametrize("more", [b"", CLOSE])
+async def test_who_reads_no_answers_is_ended(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, more: bytes
+) -> None:
+    """A client that never reads what it asked for has its time, too; whether its connection is to be kept or not."""
+    monkeypatch.setattr(connection, "TRANSFER_SECONDS", 0.02)
+    monkeypatch.setattr(connection, "SLOWEST", 2**30)
+    monkeypatch.setattr("questd.listener.SWEEP_SECONDS", 0.02)
+    async with listening(redis_server.url) as (sqs, shared):
+        url = await sqs.create(VisibilityTimeout="0")
+        for _ in range(10):
+            await sqs("SendMessage", QueueUrl=url, MessageBody="x" * 1_000_000)
+        await sqs.session.close()
+        raw = request("ReceiveMessage", more=more, QueueUrl=url, MaxNumberOfMessages=10)
+        async with connected(sqs) as (_, writer):
+            cast("asyncio.Transport", writer.transport).pause_reading()
+            writer.write(raw)
+            await _until_kept(shared, lambda kept: kept >= 65_536)
+            async with asyncio.timeout(5):
+                while shared.connections:
+                    await asyncio.sleep(0.01)
 
 
 async def test_long_polls_outlive_the_limits(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:

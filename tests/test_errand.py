@@ -106,6 +106,20 @@ async def test_one_answer_that_cannot_be_handed_over(queue: Questd, caplog: pyte
     assert queue.capacity.requests == 0
 
 
+async def test_a_mistake_beside_the_actions(
+    questd: Questd, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A path that is no action of SQS's has its answer too, whatever goes wrong, and the log says what."""
+
+    async def broken(*_: Any) -> Answer:
+        raise ValueError("a mistake of ours")
+
+    monkeypatch.setattr("questd.answer.health", broken)
+    given = await asyncio.wait_for(errand.answered(questd, Request("GET", "/health/live", {}, b"")), 5)
+    assert (given.status, given.error) == (500, "InternalFailure")
+    assert "a mistake of ours" in caplog.text
+
+
 async def test_a_caller_that_goes_in_the_tick_of_its_answer(queue: Questd) -> None:
     """What was received for it goes back: the next receive gets it, as if for the first time."""
     await ask(queue, "SendMessage", MessageBody="x")
