@@ -9,8 +9,8 @@ FUZZ = tests/lua/test_arguments.py tests/test_fuzz.py tests/test_connection.py
 start: .venv/questd ## run questd on http://127.0.0.1:9324 with a private Valkey
 	@.venv/bin/questd serve
 
-test: .venv/dev ## run all tests, against real servers that the tests start themselves
-	.venv/bin/python -m pytest -rs
+test: .venv/dev ## run all tests, against real servers that the tests start themselves, on every core up to eight
+	.venv/bin/python -m pytest -rs -n auto --maxprocesses 8 --dist worksteal
 
 screenshots: .venv/dev ## take the README's pictures of the console anew, with chromium
 	@QUESTD_PICTURES=docs .venv/bin/python -m pytest -rs tests/test_browser.py -k pictures

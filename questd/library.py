@@ -23,9 +23,12 @@ log = logging.getLogger(__name__)
 
 FILES = (
     *("quest", "arguments", "longpoll", "groups", "fair", "windows", "visibility", "queues", "redrive", "handles"),
-    *("standard", "fifo", "messages", "tasks", "background", "peek", "figures", "durability", "grants", "quest_api"),
+    *("standard", "fifo", "messages", "quest_api", "tasks", "background", "peek", "figures", "durability", "grants"),
 )
 """In this order: a later file uses what an earlier one defined."""
+
+OWN = frozenset({"background", "figures", "durability", "grants", "quest_api", "clock"})
+"""Files that define nothing for others: each is a block of its own, as Lua has 200 locals in one at most."""
 
 OLDEST_REDIS = 7
 """Functions came with Redis 7.0; every Valkey has them."""
@@ -52,7 +55,8 @@ def source(*, test_mode: bool) -> str:
     """Return the library's Lua source; `test_mode` adds a clock that tests can move."""
     folder = files("questd") / "lua"
     names = (*FILES, "clock") if test_mode else FILES
-    return "\n".join((folder / f"{name}.lua").read_text() for name in names)
+    texts = {name: (folder / f"{name}.lua").read_text() for name in names}
+    return "\n".join(f"do\n{text}end" if name in OWN else text for name, text in texts.items())
 
 
 @cache

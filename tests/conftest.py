@@ -1,6 +1,7 @@
 """What every test may ask for: an empty Redis, and a questd on it."""
 
 import os
+import signal
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -15,6 +16,9 @@ from tests.servers import RedisServer, running
 
 # Whoever wants the console says so: tests run beside each other, and beside a questd that somebody uses.
 os.environ["QUESTD_CONSOLE_PORT"] = "off"
+
+# What a script runs in the background ignores Ctrl-C, and so would all that tests start, and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

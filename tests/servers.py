@@ -5,6 +5,7 @@ import importlib.util
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -35,12 +36,25 @@ DEFAULT = next((path for path in BINARIES.values() if path), "valkey-server")
 """The server for tests that need any one: the bundled Valkey where there is one."""
 
 
+_held: list[socket.socket] = []
+"""What keeps the ports of `free_port` from everybody who asks the system for any."""
+
+
 def free_port() -> int:
-    """Return a TCP port of the loopback interface that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a TCP port of the loopback interface that nobody listens on, and that is nobody else's until this process ends.
+
+    A socket that is bound and does not listen holds it: servers, which set SO_REUSEADDR as it does, may still listen there.
+    Only Linux allows that beside it; elsewhere the port is free from here on.
+    """
+    probe = socket.socket()
+    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    probe.bind(("127.0.0.1", 0))
+    port: int = probe.getsockname()[1]
+    if sys.platform == "linux":
+        _held.append(probe)
+    else:
+        probe.close()
+    return port
 
 
 @dataclass

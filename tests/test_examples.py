@@ -1,7 +1,6 @@
 """The examples do what their READMEs say, each with its own packages, installed once."""
 
 import shutil
-import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 import boto3
 import pytest
 
-from tests.sdk.programs import VENV, prepared
+from tests.sdk.programs import prepared, venv
 from tests.stories import APPLICATION, ROOT, Reader
 
 EXAMPLES = ROOT / "examples"
@@ -19,8 +18,7 @@ EXAMPLES = ROOT / "examples"
 @pytest.fixture
 def reader(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Reader]:
     """Have somebody in a copy of an example, with its packages and a questd."""
-    commands = [[sys.executable, "-m", "venv", "."], [*VENV, "-r", "requirements.txt"]]
-    packages = prepared(request.param, [], commands, where=EXAMPLES)
+    packages = prepared(request.param, [], venv("-r", "requirements.txt"), where=EXAMPLES)
     directory = tmp_path / request.param
     shutil.copytree(EXAMPLES / request.param, directory)
     with Reader(directory, packages / "bin") as reader:

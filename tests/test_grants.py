@@ -111,7 +111,7 @@ async def test_the_readme_names_enough_for_a_cluster(servers: ClusterServers) ->
 @pytest.mark.parametrize(("durability", "options"), [("always", ("--appendonly", "yes")), ("replicated", ())])
 async def test_the_readme_names_enough_for_durability(durability: str, options: tuple[str, ...]) -> None:
     """With the line for it the user is enough for a questd that waits for the disk or for replicas."""
-    with running(DEFAULT, *options) as server, server.client() as client:
+    with running(DEFAULT, "--repl-diskless-sync-delay", "0", *options) as server, server.client() as client:
         client.execute_command("ACL SETUSER", "questd", *rules("durability"))
         url = f"{URL}:{server.port}"
         with running(DEFAULT, "--replicaof", f"127.0.0.1 {server.port}"):
@@ -148,16 +148,24 @@ def test_every_command_of_the_library_is_tried() -> None:
         (["resetkeys"], "~quest:*"),
     ],
 )
-def test_what_is_missing_is_told(server: RedisServer, taken: list[str], lacking: str) -> None:
-    """Questd does not start with less: one line says what the user lacks, without the password."""
+async def test_what_is_missing_is_told(server: RedisServer, taken: list[str], lacking: str) -> None:
+    """With less the library is not for use, and all that the user lacks is named."""
     if taken == ["-function|load"] and "valkey" not in server.binary:
         taken = ["-function"]  # Redis 7.0 takes no subcommand off that was given alone
     with server.client() as client:
         client.execute_command("ACL SETUSER", "questd", *taken)
-    command = [sys.executable, "-m", "questd", "serve", "--port", "0"]
-    environment = os.environ | {"QUESTD_REDIS_URL": f"{URL}:{server.port}"}
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=20)
+    with pytest.raises(grants.GrantsMissing, match=f" It lacks: {re.escape(lacking)}$"):
+        await grants.load(f"{URL}:{server.port}", test_mode=False)
+
+
+def test_questd_does_not_start_with_less(redis_server: RedisServer) -> None:
+    """One line says what the user lacks, without the password."""
+    with redis_server.client() as client:
+        client.execute_command("ACL SETUSER", "questd", *rules(), "-zcount")
+        command = [sys.executable, "-m", "questd", "serve", "--port", "0"]
+        environment = os.environ | {"QUESTD_REDIS_URL": f"{URL}:{redis_server.port}"}
+        result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=20)
+        client.execute_command("ACL DELUSER", "questd")
     assert (result.returncode, result.stdout) == (1, "")
-    where = f"redis://***@127.0.0.1:{server.port}"
-    wish = f"this Redis user may not do all that questd does. It lacks: {lacking}"
-    assert result.stderr == f"questd: {where}: {wish}\n"
+    wish = "this Redis user may not do all that questd does. It lacks: +zcount"
+    assert result.stderr == f"questd: redis://***@127.0.0.1:{redis_server.port}: {wish}\n"

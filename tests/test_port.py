@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import shutil
+import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import aiohttp
@@ -22,6 +24,18 @@ def test_a_port_is_taken_once() -> None:
     settings = Settings(port=free_port())
     with bind(settings), pytest.raises(StartFailed, match=f"port {settings.port}: Address already in use.*--port"):
         bind(settings)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a port cannot be held for a server")
+def test_a_free_port_of_the_tests_is_nobody_elses() -> None:
+    """Tests run beside each other: what the system gives to others is never a port that a test is about to use."""
+    ports = {free_port() for _ in range(100)}
+    with contextlib.ExitStack() as stack:
+        for _ in range(500):
+            other = stack.enter_context(socket.socket())
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            other.bind(("127.0.0.1", 0))
+            assert other.getsockname()[1] not in ports
 
 
 def test_where_a_socket_listens() -> None:

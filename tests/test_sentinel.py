@@ -187,6 +187,8 @@ async def test_replicas_have_what_is_answered(watched: Watched) -> None:
             if primary is watched.primary:
                 watched.fail_over()
                 await asyncio.to_thread(until, lambda: is_primary(watched.replica))
+                with watched.primary.client() as client:  # the Sentinel would tell it so 8 s later
+                    client.replicaof("127.0.0.1", watched.replica.port)
 
 
 def stored(server: RedisServer) -> int:

@@ -6,7 +6,7 @@ local LARGEST = 2 ^ 53 -- whole numbers up to here keep every digit
 local LATEST_MS = 10 ^ 14 -- times and lengths of time end here, in the year 5138: a record has six bytes for one
 
 -- A kind of argument says what it is to be (`what`), and reads its text (`read`): nil or false when it is something else.
--- Redis gives a library that loads no `string` and no `ipairs`.
+-- Redis gives a library that loads no `string` and no `ipairs`: see `offered`.
 local TEXT = {} -- anything
 
 local function is_whole(number, least, most)
@@ -93,6 +93,7 @@ do
       function_name = name,
       flags = flags,
       callback = function(keys, args)
+        if not string then redis, string, struct, math, ipairs, unpack, tonumber, pcall = offered() end
         local more = #args - least
         if more ~= 0 and (more < 0 or more > most or more % width ~= 0) or #keys ~= key_count then
           local last = usage.last and more % width == 1 and more <= most and usage.last.read(args[#args])

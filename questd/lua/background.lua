@@ -3,7 +3,6 @@
 
 local TICK_LIMIT = 250 -- of each kind of transition a tick: a few ms of Redis in all
 local MOVE_LIMIT = 10 -- dead letters a tick, and messages of a move task
-local SPARSE = 1000 -- so few messages that looking at all of them is cheaper than stepping to the first
 local GROUPED_LIMIT = 125 -- the same where each has a group to be looked at
 local ABANDON_LIMIT = 500 -- lists of groups that one tick unlinks
 local RELAY_MS = 1000 -- between two looks at an outbox that is not empty
@@ -56,9 +55,9 @@ local function expire(q, t, limit)
 end
 
 -- Forgets expired windows. Returns when to come again, nil: nothing to wait for.
-local function forget_windows(queue, t, limit)
-  if forget_expired(queue, t, limit) then return t + REST_MS end
-  local next_one = redis.call('LINDEX', queue .. ':window_order', 0)
+local function forget_windows(q, t, limit)
+  if forget_expired(q, t, limit) then return t + REST_MS end
+  local next_one = redis.call('LINDEX', q.window_order, 0)
   return next_one and struct.unpack('>I6', next_one) + WINDOW_REST_MS or nil
 end
 
@@ -86,7 +85,7 @@ register('quest_tick', {'allow-oom'}, {either('never', MS)}, function(keys, args
   promote(q, t, limit)
   move_poison(q, t, poison_after_ms, MOVE_LIMIT)
   due[#due + 1] = go_on_moving(q, t, MOVE_LIMIT)
-  due[#due + 1] = forget_windows(queue, t, TICK_LIMIT)
+  due[#due + 1] = forget_windows(q, t, TICK_LIMIT)
   due[#due + 1] = forget_busy(q, t)
   due[#due + 1] = expire(q, t, limit)
   due[#due + 1] = next_due(q, poison_after_ms)

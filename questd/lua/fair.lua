@@ -9,7 +9,7 @@ local NOISY_SHARE = 0.1
 local CANDIDATES = 19 -- nine tenants at most can have a tenth of the messages in flight, nine a tenth of the time
 local BUSY_MS = 60000 -- how long processing times are summed up before they are half forgotten
 
-local function visible_list(q, group) return group == '' and q.key .. ':visible' or list_of(q, group) end
+local function visible_list(q, group) return group == '' and q.visible or list_of(q, group) end
 
 -- From the first message with a group on.
 local function become_fair(q)
@@ -30,9 +30,13 @@ local function give_place(q, group)
   end
 end
 
--- Puts messages at the back of what is visible of their groups (`group_ids`: of each, '' for none); 'LPUSH' puts them at
--- the front.
+-- Puts messages at the back of what is visible of their groups (`group_ids`: of each, '' for none; nil when none has
+-- one); 'LPUSH' puts them at the front.
 local function enlist(q, sequences, group_ids, push)
+  if not group_ids then
+    redis.call(push or 'RPUSH', q.visible, unpack(sequences))
+    return
+  end
   local together = {}
   for i, sequence in ipairs(sequences) do
     if group_ids[i] == '' then

@@ -5,38 +5,46 @@
 -- The secret on both sides and half of the digest kept: neither can a text be made longer nor the MAC's state be known.
 local function mac_of(q, text) return string.sub(redis.sha1hex(q.secret .. text .. q.secret), 1, 20) end
 
+-- The digits of a time: of messages handed out in one ms, and so in one call, the same.
+local digits_of_ms = lately(function(ms) return string.format('%d', ms) end)
+
+-- What of a handle its MAC is of. `sequence` is a text.
+local function text_of(q, sequence, count, received_ms)
+  local digits = count == 1 and '1' or string.format('%d', count)
+  return q.incarnation .. '-' .. sequence .. '-' .. digits .. '-' .. digits_of_ms(received_ms)
+end
+
 local function handle_of(q, sequence, count, received_ms)
-  local text = string.format('%s-%d-%d-%d', q.incarnation, sequence, count, received_ms)
+  local text = text_of(q, sequence, count, received_ms)
   return text .. '-' .. mac_of(q, text)
 end
 
--- The reverse: sequence, count, received_ms; or nil and the name of what is wrong with the handle.
-local function parts_of_handle(q, handle)
-  local text, incarnation, sequence, count, received_ms, mac =
-    string.match(handle, '^((%x+)%-(%d+)%-(%d+)%-(%d+))%-(%x+)$')
-  if not text then return nil, 'ReceiptHandleIsInvalid' end
-  if incarnation ~= q.incarnation then return nil, 'ReceiptHandleOfAnotherQueue' end
-  if mac ~= mac_of(q, text) then return nil, 'ReceiptHandleIsInvalid' end
-  return sequence, tonumber(count), tonumber(received_ms)
+-- 'OK' when a handle was ever given, or the name of what is wrong with it.
+local function verdict_on(q, handle)
+  local text, incarnation, mac = string.match(handle, '^((%x+)%-%d+%-%d+%-%d+)%-(%x+)$')
+  if text and incarnation ~= q.incarnation then return 'ReceiptHandleOfAnotherQueue' end
+  return text and mac == mac_of(q, text) and 'OK' or 'ReceiptHandleIsInvalid'
 end
 
--- What `handles` speak of: a list of {sequence, latest, delivery}, or {error = name}. `latest` says that nobody
--- received the message later; `delivery` is false when the message is gone.
-local function spoken_of(q, handles)
-  local entries, sequences = {}, {}
-  for i, handle in ipairs(handles) do
-    local sequence, count, received_ms = parts_of_handle(q, handle)
-    entries[i] = sequence and {sequence = sequence, count = count, received_ms = received_ms} or {error = count}
-    sequences[i] = sequence or 0
-  end
-  if #entries == 0 then return entries end
+-- What `handles`, from `first` on, speak of, a list of each: 'OK' or the name of what is wrong with the handle; sequence;
+-- delivery, false when the message is gone; whether nobody received it later.
+local function spoken_of(q, handles, first)
+  if first > #handles then return {}, {}, {}, {} end
+  local count_of_all, start = #handles - first + 1, #q.incarnation + 2
+  local told, sequences, latest = slots(count_of_all), slots(count_of_all), slots(count_of_all)
+  for i = 1, count_of_all do sequences[i] = string.match(handles[first + i - 1], '^%d+', start) or 0 end
   local deliveries = redis.call('HMGET', q.deliveries, unpack(sequences))
-  for i, entry in ipairs(entries) do
-    entry.delivery = deliveries[i]
-    if entry.delivery and not entry.error then
-      local count, _, received_ms = parts_of_delivery(entry.delivery)
-      entry.latest = count == entry.count and received_ms == entry.received_ms
+  for i = 1, #sequences do
+    local handle, delivery, given = handles[first + i - 1], deliveries[i], nil
+    if delivery then -- the handle of this delivery is made anew: that is less work than to take the other one apart
+      local count, _, received_ms = struct.unpack('>I4I6I6', delivery)
+      given = handle_of(q, sequences[i], count, received_ms)
+    end
+    told[i], latest[i] = 'OK', handle == given
+    if not latest[i] then
+      told[i] = verdict_on(q, handle)
+      if told[i] ~= 'OK' then sequences[i], deliveries[i] = 0, false end
     end
   end
-  return entries
+  return told, sequences, deliveries, latest
 end

@@ -114,9 +114,9 @@ register('deleteMessage', {'allow-oom'}, DELETE, function(keys, args)
   if not found then fail('Message not in flight') end
   local q = open(queue)
   local t = now()
-  local entry = spoken_of(q, {handle})[1]
-  if not entry.latest or not is_hidden(queue, entry.sequence, t) then fail('Message not in flight') end
+  local _, sequences, deliveries, latest = spoken_of(q, {handle}, 1)
+  if not latest[1] or not is_hidden(q, sequences[1], t) then fail('Message not in flight') end
 
-  remove(q, t, {entry.sequence}, {entry.delivery})
+  remove(q, t, sequences, deliveries)
   return redis.status_reply('OK')
 end)

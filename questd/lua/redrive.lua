@@ -110,7 +110,7 @@ end
 -- Whether a message could be dead-lettered now: visible, and the first of its group.
 local function is_movable(q, t, sequence, delivery)
   local count, _, _, _, group = parts_of_delivery(delivery)
-  return is_exhausted(q, count) and not is_hidden(q.key, sequence, t)
+  return is_exhausted(q, count) and not is_hidden(q, sequence, t)
     and not (q.fifo and redis.call('LINDEX', list_of(q, group), 0) ~= sequence)
 end
 

@@ -2,6 +2,7 @@
 -- hidden are dropped on the way.
 
 local TOGETHER = 10 -- entries that a receive takes at once
+local UNGROUPED = {''} -- the groups of a queue that is not fair
 
 -- Drops the dead entries at the head of the visible messages of a group, at most `limit`; without messages it drops them
 -- all at once, which is no work. Returns how many.
@@ -39,14 +40,16 @@ local function standard_send(q, t, entries, first, most)
   if count == 0 then return last_sequence(queue) end
   check_room(q, count, most)
   local last = redis.call('HINCRBY', queue, 'sequence', count)
-  local records, delayed, waiting, due = {}, {}, {}, t + q.retention_ms
-  local visible, group_ids = {}, {}
-  for i = 1, count do
-    local id, delay_ms, head, body, group = unpack(entries, first + ENTRY * (i - 1), first + ENTRY * i - 1)
-    local sequence = last - count + i
-    records[2 * i - 1], records[2 * i] = sequence, record_of(t, id, head, body)
-    local ready_ms = t + (tonumber(delay_ms) or q.delay_ms)
+  local records, delayed, waiting, due = slots(2 * count), nil, nil, t + q.retention_ms
+  local visible, group_ids, grouped, visible_count = {0}, {''}, false, 0
+  local sequence, size = last - count, 0
+  for place = first, #entries, ENTRY do
+    local delay_ms, group = entries[place + 1], entries[place + 4]
+    sequence, size = sequence + 1, size + 2
+    records[size - 1], records[size] = sequence, record_of(t, entries[place], entries[place + 2], entries[place + 3])
+    local ready_ms = t + (delay_ms == '' and q.delay_ms or tonumber(delay_ms))
     if ready_ms > t then
+      delayed, waiting = delayed or {}, waiting or {}
       delayed[#delayed + 1] = ready_ms
       delayed[#delayed + 1] = sequence
       if group ~= '' then
@@ -55,19 +58,23 @@ local function standard_send(q, t, entries, first, most)
       end
       due = math.min(due, ready_ms)
     else
-      visible[#visible + 1], group_ids[#visible + 1] = sequence, group
+      visible_count = visible_count + 1
+      visible[visible_count], group_ids[visible_count] = sequence, group
+      grouped = grouped or group ~= ''
     end
   end
   redis.call('HSET', q.messages, unpack(records))
-  if #delayed > 0 then redis.call('ZADD', queue .. ':delayed', unpack(delayed)) end
-  if #waiting > 0 then
-    redis.call('HSET', q.deliveries, unpack(waiting))
-    become_fair(q)
+  if delayed then
+    redis.call('ZADD', queue .. ':delayed', unpack(delayed))
+    if #waiting > 0 then
+      redis.call('HSET', q.deliveries, unpack(waiting))
+      become_fair(q)
+    end
   end
   lower_alarm(q, t, due)
-  if #visible > 0 then
-    enlist(q, visible, group_ids)
-    wake(q)
+  if visible_count > 0 then
+    enlist(q, visible, grouped and group_ids)
+    if q.waits then wake(q) end
   end
   return last
 end
@@ -75,21 +82,21 @@ end
 -- Looks at messages taken off the list of a group, and adds those to be handed out to `taken`: {sequence, record, receive
 -- count so far, first ms or nil, group}. Returns what was done in vain.
 local function sort_out(q, t, group, sequences, taken)
-  local queue, work, dead = q.key, 0, 0
+  local work, dead = 0, 0
   local records = redis.call('HMGET', q.messages, unpack(sequences))
   local deliveries = redis.call('HMGET', q.deliveries, unpack(sequences))
-  for i, sequence in ipairs(sequences) do
-    local record, delivery, count, first_ms, received_ms = records[i], deliveries[i], 0, nil, nil
+  for i = 1, #sequences do
+    local sequence, record, delivery, count, first_ms, received_ms = sequences[i], records[i], deliveries[i], 0, nil, nil
     if delivery then count, first_ms, received_ms = parts_of_delivery(delivery) end
     if not record then
       dead = dead + 1
-    elseif delivery and is_hidden(queue, sequence, t) then
+    elseif delivery and is_hidden(q, sequence, t) then
       redis.call('HSET', q.deliveries, sequence, delivery_of(count, first_ms, received_ms, 0, group))
       work = work + 10
     elseif sent_ms_of(record) + q.retention_ms <= t then
       remove(q, t, {sequence})
       work = work + 10
-    elseif is_exhausted(q, count) and dead_letter(q, t, sequence, record, delivery) then
+    elseif q.target and is_exhausted(q, count) and dead_letter(q, t, sequence, record, delivery) then
       work = work + 40 + #record * WORK_LIMIT / BYTES_LIMIT
     else
       taken[#taken + 1] = {sequence, record, count, first_ms, group}
@@ -103,14 +110,14 @@ end
 -- its work limit with entries left to look at.
 local function take(q, t, max)
   local taken, work = {}, 0
-  local order, place = q.fair and next_groups(q) or {''}, 1
+  local order, place = q.fair and next_groups(q) or UNGROUPED, 1
   while #taken < max and work < WORK_LIMIT do
     local group = order[place]
     if not group then return taken, false end
     local sequences = redis.call('LPOP', visible_list(q, group), math.min(max - #taken, TOGETHER))
     if sequences then
       work = work + sort_out(q, t, group, sequences, taken)
-      give_place(q, group)
+      if q.fair then give_place(q, group) end
     else
       place = place + 1
       if q.fair and not order[place] then order, place = next_groups(q), 1 end
@@ -124,7 +131,7 @@ end
 local function standard_receive(q, t, max, visibility_ms)
   local given, more = take(q, t, max)
   if #given == 0 then return given, more end
-  local group_ids = hand_out(q, t, given, visibility_ms, visibility_ms == 0 and 1 or 0)
+  local group_ids = hand_out(q, t, given, visibility_ms, visibility_ms == 0 and 1 or 0, 1)
   if visibility_ms == 0 then -- pushed back only now, or one call would give a message twice
     local again, exhausted = {}, {}
     for i, message in ipairs(given) do

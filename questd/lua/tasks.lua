@@ -76,9 +76,10 @@ local function next_visible(q, t)
   end
   local group, turn = unpack(redis.call('ZRANGE', q.key .. ':groups', 0, 0, 'WITHSCORES'))
   if not group or tonumber(turn) >= HIDDEN then return nil, false end
-  local first = prefix(q, t, group, 1, {done = 0})[1]
-  if not first then refresh(q, t, group) end
-  return first, true
+  local taken = {}
+  prefix(q, t, group, 1, 0, taken)
+  if #taken == 0 then refresh(q, t, group) end
+  return taken[1], true
 end
 
 -- Moves one message. Returns its size; or nil, and the status of the task.

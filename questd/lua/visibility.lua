@@ -106,15 +106,23 @@ local function next_due(q, poison_after_ms)
   return earliest
 end
 
+local first_delivery_at = lately(function(t) return delivery_of(1, t, t, 0, '') end)
+
 -- Hands messages out, a list of {sequence, record, receive count so far, first ms or nil, group or nil}, and hides them:
--- fills in the count, first and received ms that this receive makes. `mark` goes into the deliveries.
-local function hand_out(q, t, given, visibility_ms, mark)
-  local deliveries, hidden, group_ids = {}, {}, {}
-  for i, message in ipairs(given) do
-    local sequence, _, count, first_ms, group = unpack(message, 1, 5)
-    first_ms = first_ms or t
-    message[3], message[4], message[5], group_ids[i] = count + 1, first_ms, t, group or ''
-    deliveries[2 * i - 1], deliveries[2 * i] = sequence, delivery_of(count + 1, first_ms, t, mark, group_ids[i])
+-- fills in the count, first and received ms that this receive makes. `mark` goes into the deliveries. Those before `start`
+-- were handed out before. Returns the group of each in a fair queue, nil in others.
+local function hand_out(q, t, given, visibility_ms, mark, start)
+  local count_given = #given - start + 1
+  local deliveries, hidden, group_ids = slots(2 * count_given), slots(2 * count_given), q.fair and {} or nil
+  local first_delivery = first_delivery_at(t)
+  for i = 1, count_given do
+    local message = given[start + i - 1]
+    local sequence, count, first_ms, group = message[1], message[3] + 1, message[4] or t, message[5] or ''
+    local delivery = (count == 1 and first_ms == t and mark == 0) and first_delivery .. group
+      or delivery_of(count, first_ms, t, mark, group)
+    message[3], message[4], message[5] = count, first_ms, t
+    if group_ids then group_ids[i] = group end
+    deliveries[2 * i - 1], deliveries[2 * i] = sequence, delivery
     hidden[2 * i - 1], hidden[2 * i] = t + visibility_ms, sequence
   end
   redis.call('HSET', q.deliveries, unpack(deliveries))

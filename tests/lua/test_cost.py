@@ -1,12 +1,13 @@
 """No call does more than so much, however much there is to do: counted in entries and commands, not in time."""
 
 import re
+from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
 
 from questd import library
-from tests.lua.quest import VT, Quest
+from tests.lua.quest import FIFO, VT, Message, Quest
 
 MIB = 1_048_576
 
@@ -37,9 +38,17 @@ def _exhaust(quest: Quest, number: int, body: str = "a") -> None:
 def _commands(quest: Quest, queue: str, most: int) -> dict[str, int]:
     """Return how often a receive calls which command of Redis."""
     version = quest.field(queue, "version") or ""
+    return _commands_of(
+        quest, lambda: quest.call("quest_receive", queue, version, most, 60_000, "", 10**6, "", "", 0, 0, 1)
+    )
+
+
+def _commands_of(quest: Quest, call: Callable[[], object]) -> dict[str, int]:
+    """Return how often a call calls which command of Redis, all but FCALL itself."""
     quest.redis.config_resetstat()
-    quest.call("quest_receive", queue, version, most, 60_000, "", 10**6, "", "", 0, 0, 1)
-    return {name: stats["calls"] for name, stats in quest.redis.info("commandstats").items()}
+    call()
+    stats = quest.redis.info("commandstats")
+    return {name.removeprefix("cmdstat_"): of["calls"] for name, of in stats.items() if "fcall" not in name}
 
 
 @pytest.mark.parametrize("most", [1, 10])
@@ -54,6 +63,33 @@ def test_receive_from_a_large_queue(default: Quest, most: int) -> None:
     default.send(*["a"] * 20, queue="small")
     default.receive(1, 60_000, queue="small")
     assert _commands(default, "orders", most) == _commands(default, "small", most)
+
+
+def test_ten_groups_are_read_and_left_together(default: Quest) -> None:
+    """A FIFO receive of ten groups reads their messages by two commands; a delete that empties ten takes two for them."""
+    default.create(FIFO, FifoQueue="true")
+    for number in range(10):
+        default.send_fifo(f"g{number}", f"{number}")
+    held: list[Message] = []
+    receive = _commands_of(default, lambda: held.extend(default.receive_fifo(10, 60_000)))
+    assert len(held) == 10
+    assert (receive["hmget"], receive["lrange"], receive["zadd"]) == (1 + 2 * 2, 10, 2 * 2)  # the first group, and nine
+    delete = _commands_of(default, lambda: default.delete(*held, queue=FIFO))
+    assert (delete["lrem"], delete["exists"], delete["zrem"], delete.get("lindex")) == (10, 2, 2, None)
+    assert default.keys() == {f"quest:{{{FIFO}}}{part}" for part in ("", ":windows", ":window_order")} | {
+        "quest:queues"
+    }
+
+
+def test_windows_are_looked_at_when_they_end(default: Quest) -> None:
+    """A FIFO send knows when the first window ends: it looks at none before, and forgets that one then."""
+    default.create(FIFO, FifoQueue="true")
+    for body in ("a", "b"):
+        default.send_fifo("g", body)
+    assert "lrange" not in _commands_of(default, lambda: default.send_fifo("g", "c"))
+    default.advance(300_000)
+    assert _commands_of(default, lambda: default.send_fifo("g", "d"))["lrange"] == 1
+    assert default.redis.hlen(f"quest:{{{FIFO}}}:windows") == 1
 
 
 def test_receive_among_dead_entries(default: Quest) -> None:

@@ -15,6 +15,21 @@ def test_reply_of_an_empty_receive(quest: Quest) -> None:
     assert more == 0
 
 
+def test_numbers_of_many_receives(default: Quest) -> None:
+    """However many receives have asked for different numbers, each gets what it asks for, and senseless ones an error."""
+    default.create()
+    default.send(*["a"] * 500)
+    for most in [*range(1, 30), 1, 29]:
+        for visibility_ms in range(10):
+            assert len(default.poll(most, 20 + visibility_ms)) == 2 + 4 * most
+            default.advance(40)
+    with failing("quest_receive: the numbers make no sense"):
+        default.poll(0)
+    version = default.field("orders", "version") or ""
+    with failing("quest_receive: the numbers make no sense"):
+        default.call("quest_receive", "orders", version, 1, 20, "soon", 9, "", "", 0, 0, 1)
+
+
 def test_not_after(quest: Quest) -> None:
     """A receive that reaches the server later than it is wanted does nothing; it says that there is more to look at."""
     quest.create()

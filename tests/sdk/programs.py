@@ -20,8 +20,6 @@ ID, SECRET = "AKIDEXAMPLE", "a-secret-of-some-length"
 """The access key that programs have to sign with."""
 RUN_SECONDS = 60
 
-VENV = ["bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-
 SEEN = {
     "body": True,
     "blob": "00ff",
@@ -38,6 +36,12 @@ SEEN = {
 """What every program sees when it goes through the life of two queues; each is written in its SDK's own manner."""
 
 
+def venv(*packages: str) -> list[list[str]]:
+    """Return the commands that make a virtual environment with packages, as pip is told them."""
+    install = ["bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages]
+    return [[sys.executable, "-m", "venv", "."], install]
+
+
 def prepared(name: str, tools: Sequence[str], commands: Sequence[Sequence[str]], *, where: Path = HERE) -> Path:
     """Return a directory with the files of `name` where the commands have been run: once for these files and commands.
 
@@ -46,7 +50,9 @@ def prepared(name: str, tools: Sequence[str], commands: Sequence[Sequence[str]],
     missing = [tool for tool in tools if not shutil.which(tool)]
     if missing:
         pytest.skip(f"{' and '.join(missing)} not installed")
-    digest = hashlib.sha256(repr((commands, sys.version_info[:2])).encode())
+    # In place of the checkout's own Python the one that it was made of: what is installed serves every checkout.
+    told = repr((commands, sys.version_info[:2])).replace(sys.executable, sys.base_prefix)
+    digest = hashlib.sha256(told.encode())
     files = sorted(path for path in (where / name).rglob("*") if path.is_file() and path.suffix != ".pyc")
     for file in files:
         digest.update(file.read_bytes())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sdk.programs import SEEN, VENV, environment, prepared, seen
+from tests.sdk.programs import SEEN, environment, prepared, seen, venv
 
 MAVEN = ["mvn", "-q", "-B", "dependency:copy-dependencies", "-DoutputDirectory=lib"]
 
@@ -19,7 +19,7 @@ MAVEN = ["mvn", "-q", "-B", "dependency:copy-dependencies", "-DoutputDirectory=l
 )
 def test_python(questd_url: str, name: str, needs: str) -> None:
     """boto3 from before the JSON protocol, and aiobotocore."""
-    directory = prepared("python", [], [[sys.executable, "-m", "venv", "."], [*VENV, needs]])
+    directory = prepared("python", [], venv(needs))
     assert seen(["bin/python", f"{name}.py"], directory, questd_url) == SEEN
 
 
@@ -50,8 +50,7 @@ def test_java(questd_url: str) -> None:
 
 def test_celery(questd_url: str, tmp_path: Path) -> None:
     """A celery worker on kombu's SQS transport does a hundred tasks, each once."""
-    commands = [[sys.executable, "-m", "venv", "."], [*VENV, "celery[sqs]>=5.4,<6"]]
-    directory = prepared("celery", [], commands)
+    directory = prepared("celery", [], venv("celery[sqs]>=5.4,<6"))
     notes = tmp_path / "notes"
     variables = {**environment(questd_url), "NOTES": str(notes)}
     subprocess.run(["bin/python", "send.py"], cwd=directory, env=variables, check=True, timeout=60)
