@@ -134,7 +134,7 @@ class Pipeline:
             self._queued.append(Call(future, packed, repeat, abandoned, key))
             if not self._will_write:
                 self._will_write = True
-                self._loop.call_soon(self.flush)
+                self._loop.call_soon(self._write)
         return future
 
     def leave(self) -> None:
@@ -183,7 +183,7 @@ class Pipeline:
         except Exception as error:
             raise RedisUnavailable(f"Redis cannot be reached: {error}") from error
         self._down = None
-        self.flush()
+        self._write()
         for listener in self.connects:
             tell(listener)
 
@@ -196,7 +196,7 @@ class Pipeline:
         except BaseException:
             self._end()
             raise
-        wire.take, wire.resumed = self._take, self.flush
+        wire.take, wire.resumed = self._take, self._write
 
     async def _greet(self, wire: Wire) -> None:
         # A server that is still loading its data says so here. Refused for other reasons (ACL, full disk): it is there.
@@ -242,11 +242,10 @@ class Pipeline:
             await asyncio.wait({wire.lost}, timeout=left)
         return wire.lost.result()
 
-    def flush(self) -> None:
+    def _write(self) -> None:
         """Write what is queued, as far as the transport wants it, but nothing while a proof is waited for.
 
-        Redis would not look at it either, and so one more proof is enough for all that came meanwhile. Each tick ends
-        with it; who has much for Redis to do need not wait for that.
+        Redis would not look at it either, and so one more proof is enough for all that came meanwhile.
         """
         self._will_write = False
         wire = self._wire
@@ -305,7 +304,7 @@ class Pipeline:
                 call.answer(reply)
             else:
                 call.take_back(reply, RedisUnavailable(lack))
-        self.flush()
+        self._write()
 
     def _batch(self) -> list[Call]:
         """Take what is queued, of large commands only some: what the transport has cannot be taken back from it."""

@@ -278,7 +278,7 @@ class Together:
         group.weight += kind.weight(call)
         if group.weight >= HEAVIEST:
             del self._open[mark]
-            self._begin(group, at_once=True)
+            self._begin(group)
 
     def _begin_all(self) -> None:
         self._called = False
@@ -287,17 +287,14 @@ class Together:
         for group in groups:
             self._begin(group)
 
-    def _begin(self, group: _Group, *, at_once: bool = False) -> None:
+    def _begin(self, group: _Group) -> None:
         self.merged += len(group.calls) - 1
-        primaries = self._library.primaries
         try:
-            reply = primaries.call(*group.command(), repeat=group.repeat, abandoned=group.take_back)
+            reply = self._library.primaries.call(*group.command(), repeat=group.repeat, abandoned=group.take_back)
         except Exception as error:  # noqa: BLE001  # nobody may wait for a call that could not be made
             self._loop.call_soon(group.fail, error)  # not now: who hears of it may begin with the next call
-            return
-        reply.add_done_callback(partial(self._replied, group))
-        if at_once:
-            primaries.of(group.key).pipeline.flush()
+        else:
+            reply.add_done_callback(partial(self._replied, group))
 
     def _replied(self, group: _Group, reply: asyncio.Future[Any]) -> None:
         error = reply.exception()
