@@ -137,6 +137,17 @@ def test_a_round(tmp_path: Path) -> None:
     assert saved(tmp_path / "figures.json") == results
 
 
+def test_more_rounds() -> None:
+    """Rounds that are added to some loads only are told as from the least to the most."""
+    results = _results()
+    assert results.done() == "0"
+    for scenario in ("cycle", "send", "cycle"):
+        results.add(scenario, "questd", _figures(10))
+    assert results.done() == "1 to 2"
+    results.add("send", "questd", None)
+    assert results.done() == "2"
+
+
 def _results() -> Results:
     return Results("2 cores of X", {"questd": "0.1.0", "goaws": "v1"}, rounds=1, seconds=1)
 

@@ -41,6 +41,7 @@ EXAMPLES = """examples:
   make bench PEERS="elasticmq fauxqs goaws ministack" and the peers, which takes 40 minutes
   make bench PEERS=goaws README=yes                   and writes what it found into README.md and docs/depth.svg
   python -m tests.bench --scenario cycle --rounds 5   one load
+  python -m tests.bench --more --scenario cycle       three more rounds of one of the loads of the last run
   python -m tests.bench --again --readme              writes what the last run found
 """
 
@@ -163,6 +164,7 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
         "--quick", action="store_true", help="see that all of it works: one round, a second each, small queues"
     )
     parser.add_argument("--readme", action="store_true", help="write what was found into README.md and docs/depth.svg")
+    parser.add_argument("--more", action="store_true", help="add rounds to those of the last run, of as many seconds")
     parser.add_argument(
         "--again", action="store_true", help=f"measure nothing: report what {KEPT.name} has of the last run"
     )
@@ -173,6 +175,8 @@ def benchmark(options: argparse.Namespace) -> Results:
     """Measure what the command line says."""
     rounds, seconds = (1, 1) if options.quick else (options.rounds, options.seconds)
     results = Results(machine(), programs(), rounds, seconds)
+    if options.more:
+        results = replace(saved(KEPT), rounds=rounds)
     chosen = [each for each in SCENARIOS if not options.scenario or each.name in options.scenario]
     if options.quick:
         chosen = [replace(each, depth=min(each.depth, QUICK_DEPTH)) for each in chosen]
@@ -193,8 +197,8 @@ def benchmark(options: argparse.Namespace) -> Results:
 def main() -> int:
     """Measure and report as the command line says."""
     options = parsed()
-    if options.again and not KEPT.exists():
-        say("there is no run to report again")
+    if (options.again or options.more) and not KEPT.exists():
+        say("there is no run yet")
         return 1
     if not options.again and not shutil.which("wrk"):
         say("wrk makes the load, and it is missing: apt-get install wrk")

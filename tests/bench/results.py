@@ -22,6 +22,7 @@ class Results:
     programs: dict[str, str]
     """The version of each server and tool."""
     rounds: int
+    """How many are to be measured now."""
     seconds: int
     loads: dict[str, dict[str, list[Figures | None]]] = field(default_factory=dict)
     facts: dict[str, float] = field(default_factory=dict)
@@ -32,9 +33,10 @@ class Results:
         """Return the names of all servers in the order in which they were first measured."""
         return list(dict.fromkeys(name for servers in self.loads.values() for name in servers))
 
-    def done(self) -> int:
-        """Return how many rounds there were so far."""
-        return max((len(rounds) for servers in self.loads.values() for rounds in servers.values()), default=0)
+    def done(self) -> str:
+        """Return how many rounds there were so far: a number, or the least and the most."""
+        counts = {len(rounds) for servers in self.loads.values() for rounds in servers.values()} or {0}
+        return f"{min(counts)} to {max(counts)}" if len(counts) > 1 else str(max(counts))
 
     def add(self, scenario: str, server: str, figures: Figures | None) -> None:
         """Note the figures of a round."""
