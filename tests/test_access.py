@@ -477,17 +477,22 @@ def test_no_secret_is_shown(tmp_path: Path) -> None:
     assert SECRET not in shown
 
 
-async def test_judged_at_once(questd: Questd) -> None:
-    """Who has asked lately is judged without waiting, by the same rules; a queue that is not known has to be asked for."""
+async def test_judged_at_once(questd: Questd, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without waiting a queue is judged by a fresh policy only, by the same rules; one that is not known never is."""
     await CreateQueue(QueueName="orders")(questd, Request("POST", "/", {}, b"", namespace=questd.home))
     gate = Access({"SENDER": Key(secret="s" * 8, allow=["orders:SendMessage"])}, questd.settings.account)
     request = Request("POST", "/", {}, b"", namespace=questd.home)
     request.principal = "SENDER"
     send = SendMessage(QueueUrl="orders", MessageBody=b"x")
-    assert not gate.check_at_once(questd, request, send)
+    await questd.facts_of("orders")
+    assert not gate.check_at_once(questd, request, send)  # its policy was never asked for
     await gate.check(questd, request, send)
     assert gate.check_at_once(questd, request, send)
     with pytest.raises(errors.AccessDenied):
         gate.check_at_once(questd, request, DeleteMessage(QueueUrl="orders", ReceiptHandle="x"))
+    with monkeypatch.context() as later:
+        later.setattr(access, "FRESH_SECONDS", 0.0)
+        assert not gate.check_at_once(questd, request, send)
+    assert gate.check_at_once(questd, request, send)
     questd.facts.clear()
     assert not gate.check_at_once(questd, request, send)

@@ -32,6 +32,21 @@ async def ask(questd: Questd, action: str, **members: Any) -> dict[str, Any]:
     return _parsed(await errand.answered(questd, _request(action, **members)))
 
 
+async def idle(questd: Questd) -> None:
+    """Wait until no request is counted as being in flight, for 5 s."""
+    async with asyncio.timeout(5):
+        while questd.capacity.requests:
+            await asyncio.sleep(0)
+
+
+async def check_received_once(questd: Questd) -> None:
+    """Wait until a message is there, for 5 s; it is as one that nobody has received before."""
+    async with asyncio.timeout(5):
+        while not (received := await ask(questd, "ReceiveMessage", AttributeNames=["ApproximateReceiveCount"])):
+            await asyncio.sleep(0.01)
+    assert received["Messages"][0]["Attributes"] == {"ApproximateReceiveCount": "1"}
+
+
 @pytest.fixture
 async def queue(questd: Questd) -> Questd:
     """Give a questd with a queue `q` that it knows, whose clock it knows too."""
@@ -131,17 +146,14 @@ async def test_a_caller_that_goes_in_the_tick_of_its_answer(queue: Questd) -> No
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    while not (again := await ask(queue, "ReceiveMessage", AttributeNames=["ApproximateReceiveCount"])):
-        await asyncio.sleep(0.01)
-    assert again["Messages"][0]["Attributes"] == {"ApproximateReceiveCount": "1"}
+    await check_received_once(queue)
 
 
 async def test_what_was_cancelled_is_counted_no_more(queue: Questd) -> None:
     """A task that is cancelled before it has begun is out of the requests in flight all the same."""
     errand.begin(queue, _request("ReceiveMessage", WaitTimeSeconds=20), lambda _: None).cancel()
     assert queue.capacity.requests == 1
-    while queue.capacity.requests:
-        await asyncio.sleep(0)
+    await idle(queue)
 
 
 @pytest.mark.parametrize("knows_the_clock", [True, False])
@@ -152,9 +164,6 @@ async def test_what_was_given_up_is_undone(queue: Questd, *, knows_the_clock: bo
         queue.ahead_ms.clear()
     answers = Answers(1)
     errand.begin(queue, _request("ReceiveMessage"), answers.take).cancel()
-    while queue.capacity.requests:
-        await asyncio.sleep(0)
-    while not (again := await ask(queue, "ReceiveMessage", AttributeNames=["ApproximateReceiveCount"])):
-        await asyncio.sleep(0.01)
-    assert again["Messages"][0]["Attributes"] == {"ApproximateReceiveCount": "1"}
+    await idle(queue)
+    await check_received_once(queue)
     assert not answers.given
