@@ -22,8 +22,9 @@ from questd.primaries import Call, Execute, Primaries, Route, client_of
 log = logging.getLogger(__name__)
 
 FILES = (
-    *("quest", "arguments", "longpoll", "groups", "fair", "windows", "visibility", "queues", "redrive", "handles"),
-    *("standard", "fifo", "messages", "quest_api", "tasks", "background", "peek", "figures", "durability", "grants"),
+    *("quest", "arguments", "longpoll", "orders", "groups", "fair", "windows", "visibility", "queues", "redrive"),
+    *("handles", "standard", "fifo", "messages", "quest_api", "tasks", "background", "peek", "figures", "durability"),
+    "grants",
 )
 """In this order: a later file uses what an earlier one defined."""
 

@@ -29,6 +29,9 @@ FUNCTIONS = Path(__file__).with_name("release_0_1_functions.json")
 WRITTEN_MS = 1_800_000_000_000
 """Where the clock of every rule stood while the keys were written, but for what was advanced."""
 
+LATER = 25
+"""So many messages of `long.fifo` were sent five minutes before the others."""
+
 FOR_A_WHILE = re.compile(r"quest:(lease|clock)")
 """Keys that are nothing to be kept."""
 
@@ -91,6 +94,7 @@ async def written() -> dict[str, Any]:
     with running() as server, server.client() as client:
         async with serving(server.url, dead_letter_after=1e6) as sqs:
             freeze([client], WRITTEN_MS)
+            await _long(sqs, told)
             await _fair(sqs, told)
             await _standard(sqs, told)
             await _dead_letters(sqs, told)
@@ -108,7 +112,7 @@ async def written() -> dict[str, Any]:
         for client in clients:
             keys |= {key: value for key, value in kept(client).items() if key != "quest:queues"}
     keys["quest:queues"] += [part for name in names for part in ("0", name)]
-    return {"layout": 1, "now_ms": now_ms, "told": told | {"far": names}, "keys": keys}
+    return {"layout": 2, "now_ms": now_ms, "told": told | {"far": names}, "keys": keys}
 
 
 def _redrive(target: str, count: int) -> str:
@@ -173,6 +177,19 @@ async def _fifo(sqs: Sqs, told: dict[str, Any]) -> None:
     await sqs("SendMessage", QueueUrl=later, MessageBody="later", **deduplicated)
 
 
+async def _long(sqs: Sqs, told: dict[str, Any]) -> None:
+    """`long.fifo`: a group of many messages, the first of which were sent five minutes before the others."""
+    url = await sqs.create("long.fifo", FifoQueue="true", ContentBasedDeduplication="true", VisibilityTimeout="60")
+    for number in range(30):
+        if number == LATER:
+            await sqs.advance(200)
+            await sqs("SendMessage", QueueUrl=url, MessageBody="other", MessageGroupId="other")
+            await sqs.advance(100)
+        sent = await sqs("SendMessage", QueueUrl=url, MessageBody=f"{number}", MessageGroupId="long")
+    other = await sqs("SendMessage", QueueUrl=url, MessageBody="other", MessageGroupId="other")
+    told["long"] = {"other": other["MessageId"], "last": sent["MessageId"]}
+
+
 async def _fair(sqs: Sqs, told: dict[str, Any]) -> None:
     """`tenants`: one has kept consumers busy in this minute and in the one before, and has a message in flight."""
     url = await sqs.create("tenants", VisibilityTimeout="600")
@@ -196,7 +213,7 @@ def _by_functions(client: Any) -> None:
         queue = library.key_of(name)
         client.fcall("quest_create", 1, queue, "5ec2e7" * 6, 0, 2**20, 345_600, "FifoQueue", "true")
         version = client.hget(queue, "version")
-        for number in range(2):
+        for number in range(40):  # so many that the group has a list
             digest = b"%020d" % number
             head = base64.b64decode("ga5NZXNzYWdlR3JvdXBJZKFn")  # {"MessageGroupId": "g"}
             client.fcall("quest_send", 1, queue, version, b"%016d" % number, "", head, "x", "g", digest)

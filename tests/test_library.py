@@ -36,7 +36,7 @@ async def test_loading_is_idempotent(redis_server: RedisServer, client: redis.Re
     """Loading once or twice is the same."""
     for _ in range(2):
         await library.load(redis_server.url, test_mode=False)
-        assert client.fcall("quest_version", 0) == [library.version(), 1]
+        assert client.fcall("quest_version", 0) == [library.version(), 2]
 
 
 async def test_an_older_library_is_replaced_and_a_newer_one_refused(

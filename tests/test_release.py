@@ -130,6 +130,23 @@ async def test_a_fifo_queue(old: Sqs) -> None:
     assert anew["MessageId"] != TOLD["a2"]["MessageId"]
 
 
+async def test_a_long_group(old: Sqs) -> None:
+    """A group of many messages goes on in order, and what was sent less than five minutes ago is not sent again."""
+    url = await url_of(old, "long.fifo")
+    for body, group, name in (("other", "other", "other"), ("29", "long", "last")):
+        repeated = await old("SendMessage", QueueUrl=url, MessageBody=body, MessageGroupId=group)
+        assert repeated["MessageId"] == TOLD["long"][name]
+    got: list[str] = []
+    while messages := await old.receive(url, **ALL):
+        got += bodies(messages)
+        for message in messages:
+            await old("DeleteMessage", QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+    assert [body for body in got if body != "other"] == [f"{number}" for number in range(30)]
+    anew = await old("SendMessage", QueueUrl=url, MessageBody="1", MessageGroupId="long")
+    assert bodies(await old.receive(url)) == ["1"]
+    assert anew["MessageId"] not in TOLD["long"].values()
+
+
 async def test_a_fair_queue(old: Sqs) -> None:
     """Groups keep their order, and what is in flight for a tenant is given back to him."""
     url = await url_of(old, "tenants")
@@ -189,7 +206,7 @@ async def test_a_queue_of_a_later_layout(old: Sqs, redis_server: RedisServer) ->
     """Who goes back to an older questd is told which queue it cannot read; nothing is changed and the others go on."""
     url = await url_of(old, "plain")
     with redis_server.client() as client:
-        client.hset(key_of("quiet"), "layout", 2)
+        client.hset(key_of("quiet"), "layout", 3)
         await library.load(redis_server.url, test_mode=True)  # which forgets what it knew
     reply = await old.ask("SendMessage", QueueUrl=url.replace("plain", "quiet"), MessageBody="x")
     assert reply.error == (
@@ -197,7 +214,7 @@ async def test_a_queue_of_a_later_layout(old: Sqs, redis_server: RedisServer) ->
         "ServiceUnavailable",
         "ServiceUnavailable",
         (
-            "The queue quiet is stored in layout 2, and this questd knows layout 1. "
+            "The queue quiet is stored in layout 3, and this questd knows layout 2. "
             "Another version of questd made it: run that one."
         ),
     )

@@ -54,13 +54,6 @@ local function expire(q, t, limit)
   return due
 end
 
--- Forgets expired windows. Returns when to come again, nil: nothing to wait for.
-local function forget_windows(q, t, limit)
-  if forget_expired(q, t, limit) then return t + REST_MS end
-  local next_one = redis.call('LINDEX', q.window_order, 0)
-  return next_one and struct.unpack('>I6', next_one) + WINDOW_REST_MS or nil
-end
-
 -- quest_tick: do what is due in a queue, as much as one call may.
 -- KEYS  the queue
 -- ARGV  ms that an exhausted message stays before it is dead-lettered, or 'never'
@@ -85,7 +78,7 @@ register('quest_tick', {'allow-oom'}, {either('never', MS)}, function(keys, args
   promote(q, t, limit)
   move_poison(q, t, poison_after_ms, MOVE_LIMIT)
   due[#due + 1] = go_on_moving(q, t, MOVE_LIMIT)
-  due[#due + 1] = forget_windows(q, t, TICK_LIMIT)
+  due[#due + 1] = forget_windows(q, t)
   due[#due + 1] = forget_busy(q, t)
   due[#due + 1] = expire(q, t, limit)
   due[#due + 1] = next_due(q, poison_after_ms)

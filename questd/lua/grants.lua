@@ -10,8 +10,8 @@ local function uses(key)
     {'INFO', 'server'}, {'LINDEX', key, 0}, {'LLEN', key}, {'LPOP', key}, {'LPUSH', list, 1}, {'LRANGE', key, 0, 0},
     {'LREM', key, 1, 1}, {'LSET', key, 0, 1}, {'LTRIM', key, 0, 0}, {'PUBLISH', 'quest:grants', ''}, {'RENAME', key, key},
     {'RPUSH', list, 1}, {'SADD', set, 1}, {'SET', key, 1, 'XX'}, {'TIME'}, {'ZADD', key, 'XX', 1, 1}, {'ZCARD', key},
-    {'ZCOUNT', key, 0, 0}, {'ZPOPMIN', key}, {'ZRANGE', key, 0, 0}, {'ZREM', key, 1}, {'ZSCORE', key, 1},
-    {'UNLINK', hash, list, set},
+    {'ZCOUNT', key, 0, 0}, {'ZMSCORE', key, 1}, {'ZPOPMIN', key}, {'ZRANGE', key, 0, 0}, {'ZREM', key, 1},
+    {'ZSCORE', key, 1}, {'UNLINK', hash, list, set},
   }
 end
 

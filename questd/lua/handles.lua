@@ -2,28 +2,27 @@
 
 -- A receipt handle: incarnation, sequence, receive count, received ms, and a MAC that proves it: any handle ever given
 -- is known again, and nothing is stored for it.
--- The secret on both sides and half of the digest kept: neither can a text be made longer nor the MAC's state be known.
-local function mac_of(q, text) return string.sub(redis.sha1hex(q.secret .. text .. q.secret), 1, 20) end
+-- A secret of 112 bits in front, and half of the digest kept: neither can the secret be guessed nor the digest be gone on
+-- with. Secret and text are one block of SHA-1: with all of the secret on both sides they were two, which took 2 % of a
+-- receive and 3 % of a delete.
+local handle_of
 
--- The digits of a time: of messages handed out in one ms, and so in one call, the same.
-local digits_of_ms = lately(function(ms) return string.format('%d', ms) end)
+do
+  local known_ms, digits_of_ms = nil, nil -- of messages handed out in one ms, and so in one call, the same
 
--- What of a handle its MAC is of. `sequence` is a text.
-local function text_of(q, sequence, count, received_ms)
-  local digits = count == 1 and '1' or string.format('%d', count)
-  return q.incarnation .. '-' .. sequence .. '-' .. digits .. '-' .. digits_of_ms(received_ms)
-end
-
-local function handle_of(q, sequence, count, received_ms)
-  local text = text_of(q, sequence, count, received_ms)
-  return text .. '-' .. mac_of(q, text)
+  -- `sequence` is a text.
+  handle_of = function(q, sequence, count, received_ms)
+    if received_ms ~= known_ms then known_ms, digits_of_ms = received_ms, string.format('%d', received_ms) end
+    local text = sequence .. '-' .. (count == 1 and '1' or string.format('%d', count)) .. '-' .. digits_of_ms
+    return q.handle_start .. text .. '-' .. string.sub(redis.sha1hex(q.mac_secret .. text), 1, 20)
+  end
 end
 
 -- 'OK' when a handle was ever given, or the name of what is wrong with it.
 local function verdict_on(q, handle)
-  local text, incarnation, mac = string.match(handle, '^((%x+)%-%d+%-%d+%-%d+)%-(%x+)$')
+  local incarnation, text, mac = string.match(handle, '^(%x+)%-(%d+%-%d+%-%d+)%-(%x+)$')
   if text and incarnation ~= q.incarnation then return 'ReceiptHandleOfAnotherQueue' end
-  return text and mac == mac_of(q, text) and 'OK' or 'ReceiptHandleIsInvalid'
+  return text and mac == string.sub(redis.sha1hex(q.mac_secret .. text), 1, 20) and 'OK' or 'ReceiptHandleIsInvalid'
 end
 
 -- What `handles`, from `first` on, speak of, a list of each: 'OK' or the name of what is wrong with the handle; sequence;

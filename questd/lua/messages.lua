@@ -6,11 +6,12 @@ local PROMOTE_LIMIT = 100 -- what one receive does of the background task's work
 
 -- Fails unless messages can be stored: see quest_send for `entries`.
 local function check_messages(q, entries, first)
+  local fifo = q.fifo
   for i = first, #entries, ENTRY do
     local id, delay_ms = entries[i], entries[i + 1]
     if #id ~= 16 then fail('ERR quest_send: a MessageId is 16 bytes') end
     if delay_ms ~= '' and not MS.read(delay_ms) then fail('ERR quest_send: a delay must be ' .. MS.what) end
-    if q.fifo and (entries[i + 4] == '' or entries[i + 5] == '') then fail('ERR quest_send: no group, or no digest') end
+    if fifo and (entries[i + 4] == '' or entries[i + 5] == '') then fail('ERR quest_send: no group, or no digest') end
   end
 end
 
@@ -60,12 +61,6 @@ local function receive(q, t, max, visibility_ms, receives, each)
   return given, more or stopped and #given == 0, shares
 end
 
--- How many of `max` messages may be handed out when `limit` may be in flight.
-local function room_for(q, t, max, limit)
-  if redis.call('ZCARD', q.inflight) + max <= limit then return max end
-  return math.min(max, limit - redis.call('ZCOUNT', q.inflight, string.format('(%d', t), '+inf'))
-end
-
 local MOST = 1000 -- messages that one call hands out
 local wanted_by
 
@@ -102,7 +97,7 @@ end
 -- How many receives got something, of how many messages each got.
 local function count_served(shares)
   local served = 0
-  for _, share in ipairs(shares) do served = served + (share > 0 and 1 or 0) end
+  for i = 1, #shares do served = shares[i] > 0 and served + 1 or served end
   return served
 end
 
@@ -195,9 +190,9 @@ register('quest_delete', {'allow-oom'}, {TEXT, each = {TEXT}}, function(keys, ar
   reach(queue)
 
   local reply, sequences, deliveries, latest = spoken_of(q, args, 2)
-  local gone = 0 -- so many of the sequences, which move to the front of them
+  local gone, hidden = 0, q.fifo and are_hidden(q, sequences, t) -- so many move to the front of the sequences
   for i = 1, #reply do
-    if q.fifo and deliveries[i] and not (latest[i] and is_hidden(q, sequences[i], t)) then
+    if hidden and deliveries[i] and not (latest[i] and hidden[i]) then
       reply[i] = 'ReceiptHandleExpired'
     elseif latest[i] then
       gone = gone + 1
@@ -207,7 +202,7 @@ register('quest_delete', {'allow-oom'}, {TEXT, each = {TEXT}}, function(keys, ar
   if gone > 0 then
     local waits = q.waits
     for i = gone + 1, #reply do sequences[i], deliveries[i] = nil, nil end
-    local groups = remove(q, t, sequences, deliveries)
+    local groups = remove(q, t, sequences, deliveries, q.fifo)
     if q.fifo then refresh_all(q, t, groups) end
     if waits then hand_on(q) end -- for one that waits because too many were in flight
   end
@@ -221,6 +216,7 @@ local function change_visibility(q, t, sequence, delivery, latest, timeout_ms)
   local count, first_ms, received_ms, _, group = parts_of_delivery(delivery)
   if t + timeout_ms > received_ms + TWELVE_HOURS_MS then return 'TotalVisibilityTimeoutBeyondLimit' end
   if timeout_ms > 0 then
+    q.counted_ms = nil -- it may be one more
     hold(q, {t + timeout_ms, sequence}, {q.fair and group or ''})
     lower_alarm(q, t, t + timeout_ms)
   elseif q.fair then

@@ -20,14 +20,15 @@
 --   …:visible       list    visible messages, at most one entry each; entries of dead or hidden messages are skipped
 --   …:inflight      zset    sequence -> ms when its visibility timeout ends
 --   …:delayed       zset    sequence -> ms when its delay ends (FIFO: ms when it was sent; a new DelaySeconds counts at once)
---   …:groups        zset    FIFO: every group that has messages -> its turn, 2^52 while its first message is hidden;
---                           fair: every group that has visible messages -> sequence of the first one
---   …:group:<epoch>:<group> list  FIFO: every living message of the group in order, in flight too (groups.lua); fair: as
---                           `visible`, of this group (fair.lua)
+--   …:groups        zset    FIFO: every group whose first message is visible -> its turn; fair: every group that has
+--                           visible messages -> sequence of the first one
+--   …:order         hash    FIFO: group -> every living message of it in order, in flight too, or the first ones (groups.lua)
+--   …:group:<epoch>:<group> list  FIFO: those that follow; fair: as `visible`, of this group (fair.lua)
+--   …:long          zset    FIFO: groups that have such a list
 --   …:held          hash    fair: group -> how many in flight
 --   …:busy, …:busy_before  hash  fair: group -> ms spent on its messages in this minute and the one before; '' -> on all
---   …:windows       hash    digest -> until ms and what happened: sends and receives not to be repeated (windows.lua)
---   …:window_order  list    until ms and digest of each, in order
+--   …:windows, …:windows_before  hash  digest -> until ms and what happened: sends and receives not to be repeated, of
+--                           these five minutes and the ones before; '' -> their times (windows.lua)
 --   …:poison        zset    exhausted and visible -> ms since when
 --   …:arrived       zset    messages sent before they came here (dead letters) -> sent ms
 --   …:outbox        list    messages leaving for another slot: "number incarnation target ", what undoes it, record
@@ -56,8 +57,8 @@
 -- Rules: one clock, read once a call. All checks, then the writes: nothing is rolled back. No rule relies on EXPIRE.
 -- Numbers above 10^14 go through %d or straight to redis.call, never through tostring or `..`.
 
-local VERSION = 2 -- of this library: a questd replaces an older one and leaves a newer one alone
-local LAYOUT = 1 -- of the keys above; who changes it makes `learn` bring an older queue up to it
+local VERSION = 3 -- of this library: a questd replaces an older one and leaves a newer one alone
+local LAYOUT = 2 -- of the keys above; who changes it makes `learn` bring an older queue up to it
 local ENTRY = 6 -- arguments of each message that is sent: see quest_send
 local WORK_LIMIT = 500 -- what one receive does in vain: a dead entry is 1, a dead letter 40 and more
 local SPARSE = 1000 -- so few messages that looking at all of them is cheaper than stepping to the first
@@ -77,14 +78,21 @@ local function lately(compute)
   end
 end
 
-local ZEROS = {}
+local slots
 
--- A table with room for so many values: one that grows to twenty is made anew five times, 1 % of a batch of ten.
-local function slots(count)
-  if count == 2 then return {0, 0} elseif count == 1 then return {0} elseif count == 6 then return {0, 0, 0, 0, 0, 0} end
-  if count > 1000 then return {} end
-  for i = #ZEROS + 1, count do ZEROS[i] = 0 end
-  return {unpack(ZEROS, 1, count)}
+do
+  local ZEROS, most = {}, 0
+
+  -- A table with room for so many values: one that grows to twenty is made anew five times, 1 % of a batch of ten.
+  slots = function(count)
+    if count == 2 then return {0, 0} elseif count == 1 then return {0} end
+    if count > most then
+      if count > 1000 then return {} end
+      for i = most + 1, count do ZEROS[i] = 0 end
+      most = count
+    end
+    return {unpack(ZEROS, 1, count)}
+  end
 end
 
 local server_time
@@ -128,7 +136,9 @@ local function learn(queue, version)
     delay_ms = field[3] * 1000, visibility_ms = field[4] * 1000, retention_ms = field[5] * 1000,
     target = not field[8] and field[7] and field[6], max_receive_count = tonumber(field[7]), fifo = field[9] == 'true',
     fair = field[10] == '1', epoch = field[1] .. '.' .. (field[11] or '0'), paused = field[12] == '1',
-    groups = queue .. ':groups', windows = queue .. ':windows', window_order = queue .. ':window_order',
+    groups = queue .. ':groups', windows = queue .. ':windows', windows_before = queue .. ':windows_before',
+    order = queue .. ':order', long = queue .. ':long', delayed = queue .. ':delayed', arrived = queue .. ':arrived',
+    poison = queue .. ':poison', handle_start = field[1] .. '-', mac_secret = string.sub(field[2], 1, 28),
   }
   q.group_lists = queue .. ':group:' .. q.epoch .. ':'
   known[queue] = q
@@ -180,7 +190,8 @@ local function reach(queue)
     redis.call('EXISTS', queue, queue .. ':messages', queue .. ':deliveries', queue .. ':visible', queue .. ':inflight',
       queue .. ':delayed', queue .. ':poison', queue .. ':arrived', queue .. ':outbox', queue .. ':inbox',
       queue .. ':sources', queue .. ':waiting', queue .. ':deleted', queue .. ':groups', queue .. ':windows',
-      queue .. ':window_order', queue .. ':purged', queue .. ':tasks', queue .. ':held', queue .. ':busy', queue .. ':busy_before')
+      queue .. ':windows_before', queue .. ':purged', queue .. ':tasks', queue .. ':held', queue .. ':busy', queue .. ':busy_before',
+      queue .. ':order', queue .. ':long')
   end
 end
 
@@ -195,9 +206,9 @@ end
 local bytes_of_ms = lately(function(ms) return struct.pack('>I6', ms) end)
 local bytes_of_length = lately(function(length) return struct.pack('>I4', length) end)
 
--- A stored message: what it is made of (the id is 16 bytes), and back: sent_ms, id, head, body.
-local function record_of(sent_ms, id, head, body)
-  return bytes_of_ms(sent_ms) .. id .. bytes_of_length(#head) .. head .. body
+-- A stored message: what it is made of (`sent` is the bytes of its ms, the id is 16 bytes), and back: sent_ms, id, head, body.
+local function record_of(sent, id, head, body)
+  return sent .. id .. bytes_of_length(#head) .. head .. body
 end
 
 local function parts_of(record)

@@ -48,7 +48,7 @@ local function strike_remains(queue) redis.pcall('ZREM', 'quest:remains', name_o
 local function create(queue, secret, t, fields)
   local incarnation = string.sub(redis.sha1hex('incarnation' .. secret), 1, 12)
   -- What every call needs comes first: Redis looks for the fields of a small hash one after the other.
-  redis.call('HSET', queue, 'version', incarnation .. '.1', 'alarm', '', 'waits', '', 'sequence', 0, 'layout', LAYOUT,
+  redis.call('HSET', queue, 'version', incarnation .. '.1', 'alarm', '', 'waits', '', 'sequence', 0, 'turn', 0, 'layout', LAYOUT,
     'created', t, 'modified', t, 'incarnation', incarnation, 'secret', secret, 'oldest', 1, unpack(DEFAULTS))
   for i = 1, #fields, 2 do
     if fields[i] == 'FifoQueue' then redis.call('HSET', queue, unpack(FIFO_DEFAULTS)) end
@@ -204,7 +204,7 @@ local function empty(q, t)
   local queue = q.key
   abandon(q, t)
   redis.call('UNLINK', queue .. ':messages', queue .. ':deliveries', queue .. ':visible', queue .. ':inflight',
-    queue .. ':delayed', queue .. ':poison', queue .. ':arrived', queue .. ':windows', queue .. ':window_order',
+    queue .. ':delayed', queue .. ':poison', queue .. ':arrived', queue .. ':windows', queue .. ':windows_before',
     queue .. ':held', queue .. ':busy', queue .. ':busy_before')
 end
 

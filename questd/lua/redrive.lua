@@ -20,7 +20,7 @@ local function arrive(q, t, record)
     head.MessageDeduplicationId = uuid_of(id)
     head.MessageGroupId = head.MessageGroupId or uuid_of(id)
     sent_ms = t
-    redis.call('HSET', queue .. ':messages', sequence, record_of(t, id, cmsgpack.pack(head), body))
+    redis.call('HSET', queue .. ':messages', sequence, record_of(bytes_of_ms(t), id, cmsgpack.pack(head), body))
     join(q, t, {head.MessageGroupId}, {[head.MessageGroupId] = {sequence}})
   else
     redis.call('HSET', queue .. ':messages', sequence, record)
@@ -39,7 +39,7 @@ local function leaving(queue, record, delivery)
   head.ReceiveCount = (head.ReceiveCount or 0) + count
   head.FirstReceive_ms = head.FirstReceive_ms or first_ms
   head.DeadLetterQueueSource = name_of(queue)
-  return record_of(sent_ms, id, cmsgpack.pack(head), body)
+  return record_of(bytes_of_ms(sent_ms), id, cmsgpack.pack(head), body)
 end
 
 -- Another queue, opened once a call: 'gone', or 'elsewhere' when it is in another slot.
@@ -111,7 +111,7 @@ end
 local function is_movable(q, t, sequence, delivery)
   local count, _, _, _, group = parts_of_delivery(delivery)
   return is_exhausted(q, count) and not is_hidden(q, sequence, t)
-    and not (q.fifo and redis.call('LINDEX', list_of(q, group), 0) ~= sequence)
+    and not (q.fifo and first_of(q, group) ~= sequence)
 end
 
 -- Moves what has been visible and exhausted for `after_ms` ('never': leave it to the next receive), at most

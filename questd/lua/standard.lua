@@ -41,12 +41,12 @@ local function standard_send(q, t, entries, first, most)
   check_room(q, count, most)
   local last = redis.call('HINCRBY', queue, 'sequence', count)
   local records, delayed, waiting, due = slots(2 * count), nil, nil, t + q.retention_ms
-  local visible, group_ids, grouped, visible_count = {0}, {''}, false, 0
-  local sequence, size = last - count, 0
+  local visible, group_ids, visible_count = slots(count), nil, 0 -- the groups: from the first message with one on
+  local sequence, size, sent = last - count, 0, bytes_of_ms(t)
   for place = first, #entries, ENTRY do
     local delay_ms, group = entries[place + 1], entries[place + 4]
     sequence, size = sequence + 1, size + 2
-    records[size - 1], records[size] = sequence, record_of(t, entries[place], entries[place + 2], entries[place + 3])
+    records[size - 1], records[size] = sequence, record_of(sent, entries[place], entries[place + 2], entries[place + 3])
     local ready_ms = t + (delay_ms == '' and q.delay_ms or tonumber(delay_ms))
     if ready_ms > t then
       delayed, waiting = delayed or {}, waiting or {}
@@ -59,8 +59,12 @@ local function standard_send(q, t, entries, first, most)
       due = math.min(due, ready_ms)
     else
       visible_count = visible_count + 1
-      visible[visible_count], group_ids[visible_count] = sequence, group
-      grouped = grouped or group ~= ''
+      visible[visible_count] = sequence
+      if group ~= '' or group_ids then
+        group_ids = group_ids or {}
+        for i = #group_ids + 1, visible_count - 1 do group_ids[i] = '' end
+        group_ids[visible_count] = group
+      end
     end
   end
   redis.call('HSET', q.messages, unpack(records))
@@ -73,7 +77,8 @@ local function standard_send(q, t, entries, first, most)
   end
   lower_alarm(q, t, due)
   if visible_count > 0 then
-    enlist(q, visible, grouped and group_ids)
+    for i = visible_count + 1, count do visible[i] = nil end
+    enlist(q, visible, group_ids)
     if q.waits then wake(q) end
   end
   return last
@@ -82,7 +87,7 @@ end
 -- Looks at messages taken off the list of a group, and adds those to be handed out to `taken`: {sequence, record, receive
 -- count so far, first ms or nil, group}. Returns what was done in vain.
 local function sort_out(q, t, group, sequences, taken)
-  local work, dead = 0, 0
+  local work, dead, expired_ms = 0, 0, t - q.retention_ms
   local records = redis.call('HMGET', q.messages, unpack(sequences))
   local deliveries = redis.call('HMGET', q.deliveries, unpack(sequences))
   for i = 1, #sequences do
@@ -93,7 +98,7 @@ local function sort_out(q, t, group, sequences, taken)
     elseif delivery and is_hidden(q, sequence, t) then
       redis.call('HSET', q.deliveries, sequence, delivery_of(count, first_ms, received_ms, 0, group))
       work = work + 10
-    elseif sent_ms_of(record) + q.retention_ms <= t then
+    elseif struct.unpack('>I6', record) <= expired_ms then
       remove(q, t, {sequence})
       work = work + 10
     elseif q.target and is_exhausted(q, count) and dead_letter(q, t, sequence, record, delivery) then

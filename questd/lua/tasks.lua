@@ -65,7 +65,7 @@ local function renewed(q, t, task, record)
   local head = head_of(record)
   head.ReceiveCount, head.FirstReceive_ms, head.DeadLetterQueueSource, head.SentTimestamp = nil, nil, nil, nil
   local id = id_of(string.format('%s %s %d', q.secret, task.id, task.moved))
-  return record_of(t, id, next(head) and cmsgpack.pack(head) or '', body)
+  return record_of(bytes_of_ms(t), id, next(head) and cmsgpack.pack(head) or '', body)
 end
 
 -- The next message to move, off the visible ones: {sequence, record, …, group}; or nil, and whether to look again.
@@ -74,8 +74,8 @@ local function next_visible(q, t)
     local taken, more = take(q, t, 1)
     return taken[1], more
   end
-  local group, turn = unpack(redis.call('ZRANGE', q.key .. ':groups', 0, 0, 'WITHSCORES'))
-  if not group or tonumber(turn) >= HIDDEN then return nil, false end
+  local group = redis.call('ZRANGE', q.groups, 0, 0)[1]
+  if not group then return nil, false end
   local taken = {}
   prefix(q, t, group, 1, 0, taken)
   if #taken == 0 then refresh(q, t, group) end
@@ -129,7 +129,7 @@ local function old_record(undo, record)
   local head = head_of(record)
   for _, name in ipairs(CHANGING) do head[name] = undo[name] end
   local packed = next(head) and cmsgpack.pack(head) or ''
-  return record_of(undo.sent_ms, undo.id, packed, body), head.MessageGroupId or ''
+  return record_of(bytes_of_ms(undo.sent_ms), undo.id, packed, body), head.MessageGroupId or ''
 end
 
 -- Puts a message that had left back into its old place.
@@ -144,8 +144,8 @@ local function restore(q, t, undo, left)
   redis.call('HSET', queue, 'oldest', math.min(tonumber(redis.call('HGET', queue, 'oldest')), tonumber(sequence)))
   lower_alarm(q, t, undo.sent_ms + q.retention_ms)
   if q.fifo then
-    redis.call('LPUSH', list_of(q, group), sequence)
-    refresh(q, t, group)
+    put_first(q, group, sequence)
+    refresh(q, t, group, nil, sequence)
   else
     redis.call('ZADD', queue .. ':arrived', undo.sent_ms, sequence)
     enlist(q, {sequence}, {group}, 'LPUSH')

@@ -9,14 +9,19 @@ local function counts_of(q, t)
   return redis.call('HLEN', q.messages) - inflight - delayed, inflight, delayed
 end
 
+-- How many of `max` messages may be handed out when `limit` may be in flight. It counts once a second, and knows in between
+-- how many there are at most: a count each time was 2 % of a receive.
+local function room_for(q, t, max, limit)
+  if not q.counted_ms or t - q.counted_ms >= 1000 or t < q.counted_ms or q.most_in_flight + max > limit then
+    q.counted_ms, q.most_in_flight = t, redis.call('ZCARD', q.inflight)
+  end
+  if q.most_in_flight + max <= limit then return max end
+  return math.min(max, limit - redis.call('ZCOUNT', q.inflight, string.format('(%d', t), '+inf'))
+end
+
 -- Whether there is something to receive, as far as that is known without looking at the clock.
 local function has_visible(q)
-  local queue = q.key
-  if q.fifo then
-    local turn = redis.call('ZRANGE', queue .. ':groups', 0, 0, 'WITHSCORES')[2]
-    return turn and tonumber(turn) < HIDDEN
-  end
-  return redis.call('LLEN', q.visible) > 0 or q.fair and redis.call('EXISTS', queue .. ':groups') == 1
+  return redis.call('LLEN', q.visible) > 0 or (q.fifo or q.fair) and redis.call('EXISTS', q.groups) == 1
 end
 
 -- Wakes one more process when there is something left to receive.
@@ -25,16 +30,17 @@ local function hand_on(q)
 end
 
 -- Takes messages out of everything that holds them; what they leave in lists of visible ones is dead from now on. Who
--- knows their deliveries gives them. Returns the groups of a FIFO queue to be refreshed.
-local function remove(q, t, sequences, deliveries)
-  local queue, groups = q.key, {}
+-- knows their deliveries gives them, and who knows that all are in flight says so. Returns the groups of a FIFO queue to be
+-- refreshed.
+local function remove(q, t, sequences, deliveries, in_flight)
+  local groups = {}
   if q.fifo or q.fair then deliveries = deliveries or redis.call('HMGET', q.deliveries, unpack(sequences)) end
-  if q.fifo then groups = leave(q, sequences, deliveries) elseif q.fair then land(q, t, sequences, deliveries) end
+  if q.fifo then groups = leave(q, sequences, deliveries, in_flight) elseif q.fair then land(q, t, sequences, deliveries) end
   redis.call('HDEL', q.messages, unpack(sequences))
   redis.call('HDEL', q.deliveries, unpack(sequences))
   redis.call('ZREM', q.inflight, unpack(sequences))
-  if redis.call('EXISTS', queue .. ':delayed', queue .. ':arrived', queue .. ':poison') > 0 then
-    for _, key in ipairs({':delayed', ':arrived', ':poison'}) do redis.call('ZREM', queue .. key, unpack(sequences)) end
+  if redis.call('EXISTS', q.delayed, q.arrived, q.poison) > 0 then
+    for _, key in ipairs({q.delayed, q.arrived, q.poison}) do redis.call('ZREM', key, unpack(sequences)) end
   end
   return groups
 end
@@ -127,6 +133,7 @@ local function hand_out(q, t, given, visibility_ms, mark, start)
   end
   redis.call('HSET', q.deliveries, unpack(deliveries))
   if visibility_ms > 0 then
+    if q.counted_ms then q.most_in_flight = q.most_in_flight + count_given end
     if q.fair then hold(q, hidden, group_ids) else redis.call('ZADD', q.inflight, unpack(hidden)) end
     lower_alarm(q, t, t + visibility_ms)
   end

@@ -36,7 +36,7 @@ DELETED = ":deleted"
 STAYING = {
     "": "the queue itself",
     ":windows": "what was sent in the last five minutes, to deduplicate",
-    ":window_order": "the same, in order",
+    ":windows_before": "what was sent in the five minutes before",
     ":waiting": "processes whose long polls may still run",
     DELETED: "when a queue of this name was deleted",
 }

@@ -316,7 +316,7 @@ def test_lease_runs_on_the_servers_clock(quest: Quest) -> None:
 
 def test_version(quest: Quest) -> None:
     """The library says its version and that of the layout of its keys."""
-    assert quest.redis.fcall("quest_version", 0) == [library.version(), 1]
+    assert quest.redis.fcall("quest_version", 0) == [library.version(), 2]
 
 
 @pytest.mark.parametrize("dead_letter_after", ["never", 0, 2000])

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
+import redis
 
 from questd import library
 from tests.lua.quest import FIFO, VT, Message, Quest
@@ -66,30 +67,51 @@ def test_receive_from_a_large_queue(default: Quest, most: int) -> None:
 
 
 def test_ten_groups_are_read_and_left_together(default: Quest) -> None:
-    """A FIFO receive of ten groups reads their messages by two commands; a delete that empties ten takes two for them."""
+    """A FIFO receive of ten groups takes the commands of one, and so does a delete that empties ten."""
     default.create(FIFO, FifoQueue="true")
     for number in range(10):
         default.send_fifo(f"g{number}", f"{number}")
     held: list[Message] = []
     receive = _commands_of(default, lambda: held.extend(default.receive_fifo(10, 60_000)))
     assert len(held) == 10
-    assert (receive["hmget"], receive["lrange"], receive["zadd"]) == (1 + 2 * 2, 10, 2 * 2)  # the first group, and nine
+    assert (receive["hmget"], receive.get("lrange"), receive["zadd"], receive["zrem"]) == (1 + 3, None, 1, 1)
     delete = _commands_of(default, lambda: default.delete(*held, queue=FIFO))
-    assert (delete["lrem"], delete["exists"], delete["zrem"], delete.get("lindex")) == (10, 2, 2, None)
-    assert default.keys() == {f"quest:{{{FIFO}}}{part}" for part in ("", ":windows", ":window_order")} | {
-        "quest:queues"
-    }
+    read, written = ("hmget", "zmscore", "exists"), ("hdel", "zrem")
+    assert [delete[name] for name in (*read, *written)] == [3, 1, 1, 3, 1]
+    assert not delete.keys() & {"lrem", "lindex", "zscore", "zadd"}
+    assert default.keys() == {f"quest:{{{FIFO}}}{part}" for part in ("", ":windows")} | {"quest:queues"}
 
 
-def test_windows_are_looked_at_when_they_end(default: Quest) -> None:
-    """A FIFO send knows when the first window ends: it looks at none before, and forgets that one then."""
+def test_windows_cost_a_send_three_commands(default: Quest) -> None:
+    """A FIFO send reads two hashes of windows and writes one, also when others have ended; once in a while it notes the time."""
     default.create(FIFO, FifoQueue="true")
-    for body in ("a", "b"):
-        default.send_fifo("g", body)
-    assert "lrange" not in _commands_of(default, lambda: default.send_fifo("g", "c"))
-    default.advance(300_000)
-    assert _commands_of(default, lambda: default.send_fifo("g", "d"))["lrange"] == 1
-    assert default.redis.hlen(f"quest:{{{FIFO}}}:windows") == 1
+    default.send_fifo("g", "a")
+    usual = _commands_of(default, lambda: default.send_fifo("g", "b"))
+    assert (usual["hmget"], usual["hset"]) == (1 + 2 + 1, 3)
+    default.advance(299_999)
+    default.send_fifo("g", "c")
+    default.advance(1)
+    ended = _commands_of(default, lambda: default.send_fifo("g", "d"))
+    assert ended == usual | {"hget": usual["hget"] + 1, "unlink": 1, "rename": 1, "hset": 4}
+    assert _commands_of(default, lambda: default.send_fifo("g", "e")) == usual
+
+
+def test_messages_in_flight_are_counted_once_a_second(default: Quest) -> None:
+    """A receive counts what is in flight when it has not done so for a second, or when there may be too many."""
+    default.create()
+    default.send(*["a"] * 9)
+    version = default.field("orders", "version") or ""
+
+    def counts(limit: int) -> bool:
+        arguments = (1, 60_000, "", limit, "", "", 0, 0, 1)
+        return "zcard" in _commands_of(default, lambda: default.call("quest_receive", "orders", version, *arguments))
+
+    assert [counts(4) for _ in range(4)] == [True, False, False, False]
+    with pytest.raises(redis.ResponseError, match="TooManyInFlight"):
+        counts(4)
+    assert not counts(9)
+    default.advance(1000)
+    assert counts(9)
 
 
 def test_receive_among_dead_entries(default: Quest) -> None:

@@ -168,7 +168,7 @@ def test_own_dead_letter_queue(fifo: Quest) -> None:
     fifo.receive_fifo(1)
     fifo.advance(VT)
     assert fifo.bodies_fifo(1) == ["2"]
-    assert fifo.redis.lrange(f"{KEY}:group:{_epoch(fifo)}:g", 0, -1) == [b"2", b"3"]
+    assert fifo.redis.hgetall(f"{KEY}:order") == {b"g": b"2 3"}
 
 
 def test_expired_message_leaves(fifo: Quest) -> None:
@@ -214,10 +214,6 @@ def test_full(fifo: Quest) -> None:
     assert len(fifo.ask("quest_receive", FIFO, *arguments)) == 2
     fifo.delete(one, queue=FIFO)
     assert len(fifo.ask("quest_receive", FIFO, *arguments)) == 6
-
-
-def _epoch(quest: Quest) -> str:
-    return f"{quest.field(FIFO, 'incarnation')}.{quest.field(FIFO, 'purges') or 0}"
 
 
 def test_most_messages(fifo: Quest) -> None:

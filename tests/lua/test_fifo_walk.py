@@ -244,8 +244,9 @@ class Walk:
         self.quest.purge(FIFO)
 
 
-def _walk(quest: Quest, seed: int, steps: int, delay_ms: int) -> Walk:
+def _walk(quest: Quest, seed: int, steps: int, delay_ms: int, sequence: int = 0) -> Walk:
     walk = Walk(quest, seed, delay_ms=delay_ms)
+    quest.redis.hset(f"quest:{{{FIFO}}}", "sequence", sequence)
     for number in range(steps):
         try:
             walk.step()
@@ -272,3 +273,9 @@ def test_long_walk(default: Quest, seed: int) -> None:
 def test_walk(one_redis: Quest, seed: int, delay_ms: int) -> None:
     """A FIFO queue, with a delay or without, does not differ from its model in a thousand steps on any server."""
     _walk(one_redis, seed + 100, 1000, delay_ms)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_walk_with_long_groups(one_redis: Quest, seed: int) -> None:
+    """Nor does one whose sequences are so long that a group of four messages has a list."""
+    _walk(one_redis, seed + 200, 1000, 0, sequence=2 * 10**14)

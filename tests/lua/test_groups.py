@@ -8,7 +8,7 @@ KEY = "quest:{orders.fifo}"
 
 
 def _groups(quest: Quest) -> dict[str, float]:
-    """Return each group's turn; None for a hidden one."""
+    """Return the turn of each group that has one."""
     return {name.decode(): turn for name, turn in quest.redis.zrange(f"{KEY}:groups", 0, -1, withscores=True)}
 
 
@@ -50,22 +50,33 @@ def test_poison_leaves_from_the_head_only(fifo: Quest) -> None:
 
 
 def test_purge_forgets_all(fifo: Quest) -> None:
-    """A purge empties the groups and forgets what was sent; the lists of the groups go with the next ticks (6.3)."""
-    fifo.send_fifo("g", "a")
+    """A purge empties the groups and forgets what was sent; lists of long groups go with the next ticks (6.3)."""
+    bodies = [f"{number}" for number in range(50)]
+    fifo.send_fifo("g", *bodies)
     fifo.receive_fifo()
     fifo.purge(FIFO)
     assert fifo.counts(FIFO) == (0, 0, 0)
-    fifo.send_fifo("g", "a")
-    assert fifo.bodies_fifo() == ["a"]
+    fifo.send_fifo("g", *bodies)
+    assert fifo.bodies_fifo(50) == bodies
+    assert len(fifo.redis.keys(f"{KEY}:group:*")) == 2
     fifo.tick(FIFO)
     assert len(fifo.redis.keys(f"{KEY}:group:*")) == 1
     assert not fifo.redis.exists(f"{KEY}:purged")
 
 
+def test_purge_of_short_groups(fifo: Quest) -> None:
+    """Short groups are gone with the purge: nothing is left for the ticks."""
+    for number in range(3):
+        fifo.send_fifo(f"g{number}", f"m{number}")
+    fifo.receive_fifo(1)
+    fifo.purge(FIFO)
+    assert fifo.keys() - {"quest:queues"} == {KEY}
+
+
 def test_delete_queue_leaves_nothing(fifo: Quest) -> None:
     """A deleted queue's groups are unlinked by the ticks of its name, whether there is a new queue or not."""
     for number in range(3):
-        fifo.send_fifo(f"g{number}", f"m{number}")
+        fifo.send_fifo(f"g{number}", *(f"m{number}-{i}" for i in range(50)))
     fifo.call("quest_delete_queue", FIFO)
     assert fifo.read("quest_alarm", FIFO) == 0
     if not fifo.clustered:

@@ -25,7 +25,7 @@ def test_create(quest: Quest) -> None:
     assert fields.items() >= (DEFAULTS | {"VisibilityTimeout": "7", "tags": '{"a":"b"}'}).items()
     assert fields["created"] == fields["modified"] == str(START_MS)
     assert fields["version"] == fields["incarnation"] + ".1"
-    assert fields["layout"] == "1"
+    assert fields["layout"] == "2"
     assert quest.counts() == (0, 0, 0)
 
 

@@ -1,6 +1,6 @@
 """visibility.lua: messages are hidden when they are handed out, and shown again."""
 
-from tests.lua.quest import START_MS, VT, Quest
+from tests.lua.quest import START_MS, VT, Quest, failing
 
 
 def test_delay(quest: Quest) -> None:
@@ -69,3 +69,17 @@ def test_change_visibility_of_what_timed_out(quest: Quest) -> None:
     assert quest.receive() == []
     quest.advance(VT)
     assert sorted(quest.bodies()) == ["a", "b"]
+
+
+def test_hidden_by_an_old_handle_is_in_flight(quest: Quest) -> None:
+    """What was visible again and is hidden by its old handle counts among those that may be in flight, at once."""
+    quest.create()
+    quest.send("a", "b", "c")
+    [old] = quest.receive(1)
+    quest.advance(1000)
+    quest.tick()
+    assert len(quest.receive(1, 60_000)) == 1
+    assert quest.change(old, 60_000) == "OK"
+    assert quest.counts() == (1, 2, 0)
+    with failing("TooManyInFlight"):
+        quest.ask("quest_receive", "orders", 1, VT, "", 2, "", "", 0, 0, 1)

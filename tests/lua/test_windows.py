@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.lua.quest import FIFO, VT, Quest, failing
+from tests.lua.quest import FIFO, START_MS, VT, Quest, failing
 
 KEY = "quest:{orders.fifo}"
 
@@ -69,3 +69,48 @@ def test_an_attempt_that_is_over_is_forgotten(fifo: Quest) -> None:
     assert fifo.receive_fifo(1, attempt="x") == []
     fifo.delete(later, queue=FIFO)
     assert fifo.receive_fifo(1, attempt="x") == []
+
+
+def test_windows_of_two_hashes(fifo: Quest) -> None:
+    """A window lasts five minutes, in whichever hash it is, and a hash is forgotten when all in it have ended."""
+    fifo.send_fifo("g", "1")
+    fifo.advance(200_000)
+    fifo.send_fifo("g", "2")
+    fifo.advance(100_000)
+    assert fifo.send_fifo("g", "1") == [(3, "1")]
+    assert fifo.redis.exists(f"{KEY}:windows_before")
+    fifo.advance(199_999)
+    assert fifo.send_fifo("g", "2") == [(2, "2")]
+    fifo.advance(1)
+    assert fifo.send_fifo("g", "2") == [(4, "2")]
+    fifo.advance(100_000)
+    fifo.tick(FIFO)
+    assert not fifo.redis.exists(f"{KEY}:windows_before")
+    assert fifo.send_fifo("g", "2") == [(4, "2")]
+
+
+def test_windows_are_forgotten(fifo: Quest) -> None:
+    """The alarm is there for the last window, and the tick that it brings leaves none."""
+    fifo.send_fifo("g", "1")
+    for _ in range(7):
+        fifo.advance(50_000)
+        fifo.send_fifo("g", "2", f"{fifo.clock()}")
+    fifo.delete(*fifo.receive_fifo(), queue=FIFO)
+    ticks = 0
+    while (rest_ms := fifo.tick(FIFO)[0]) >= 0 and ticks < 10:
+        fifo.advance(rest_ms)
+        ticks += 1
+    assert fifo.keys() - {"quest:queues"} == {KEY}
+    assert fifo.clock() <= START_MS + 7 * 50_000 + 310_000
+
+
+def test_windows_without_their_times(fifo: Quest) -> None:
+    """A tick that finds windows without times keeps them for as long as they may last, and forgets them then."""
+    fifo.send_fifo("g", "1")
+    fifo.delete(*fifo.receive_fifo(), queue=FIFO)
+    fifo.redis.hdel(f"{KEY}:windows", "")
+    fifo.tick(FIFO)
+    assert fifo.send_fifo("g", "1") == [(1, "1")]
+    fifo.advance(310_000)
+    fifo.tick(FIFO)
+    assert fifo.keys() - {"quest:queues"} == {KEY}
