@@ -67,12 +67,15 @@ async def test_lists_made_before_questd(servers: ClusterServers) -> None:
 
 
 async def test_what_a_deleted_queue_leaves_is_unlinked(sqs: Sqs, servers: ClusterServers) -> None:
-    """The groups of a deleted FIFO queue are gone after a while, and so is the note of them."""
+    """The list of a long group of a deleted FIFO queue is gone after a while, and so is the note of what may be left."""
     name = next(f"{start}.fifo" for i in range(100) if servers.at(f"{(start := f'q{i}')}.fifo") is servers.primaries[1])
     url = await sqs.create(name, FifoQueue="true", ContentBasedDeduplication="true")
-    for group in range(10):
-        await sqs("SendMessage", QueueUrl=url, MessageBody="x", MessageGroupId=f"g{group}")
+    for number in range(30):
+        await sqs("SendMessage", QueueUrl=url, MessageBody=f"{number}", MessageGroupId="long")
+    assert servers.primaries[1].client.keys("quest:*:group:*")
     await sqs("DeleteQueue", QueueUrl=url)
+    short = await sqs.create(servers.name_at(0))
+    await sqs("DeleteQueue", QueueUrl=short)
 
     async def gone() -> bool:
         keys = [key for node in servers.primaries for key in node.client.keys("quest:*")]

@@ -10,6 +10,7 @@ end
 
 -- Of each message whether it is in flight. One command for all takes a twentieth off a delete of four.
 local function are_hidden(q, sequences, t)
+  if #sequences == 0 then return {} end
   local until_ms = redis.call('ZMSCORE', q.inflight, unpack(sequences))
   for i = 1, #sequences do until_ms[i] = until_ms[i] and until_ms[i] - t > 0 end
   return until_ms

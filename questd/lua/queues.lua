@@ -240,7 +240,8 @@ register('quest_delete_queue', {'allow-oom'}, {}, function(keys)
 
   wake_all(q)
   empty(q, t)
-  if redis.call('EXISTS', queue .. ':outbox') == 1 then lower_alarm(q, t, t) end
+  -- In a Cluster questd has noted that something may remain: the tick that finds nothing lets it forget that.
+  if clustered or redis.call('EXISTS', queue .. ':outbox') == 1 then lower_alarm(q, t, t) end
   redis.call('UNLINK', queue, queue .. ':inbox', queue .. ':tasks')
   redis.call('SET', queue .. ':deleted', t, 'PX', 60000) -- its time is the rule; PX only tidies up
   if redis.call('EXISTS', queue .. ':purged') == 1 then leave_remains(queue) end

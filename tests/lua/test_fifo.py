@@ -126,6 +126,13 @@ def test_several_receives_when_few_may_be_in_flight(fifo: Quest) -> None:
     assert fifo.receive_together(3, 1, queue=FIFO, limit=2) == (0, [[], [], []])
 
 
+def test_nothing_to_do(fifo: Quest) -> None:
+    """A call without messages or handles does nothing, and is no mistake."""
+    assert fifo.ask("quest_send", FIFO) == []
+    assert fifo.delete(queue=FIFO) == []
+    assert fifo.give_back(queue=FIFO) == 0
+
+
 def test_expired_handle(fifo: Quest) -> None:
     """A handle is good for its running timeout only, also when nobody received the message since (2.11, 2.13)."""
     fifo.send_fifo("g", "1")
