@@ -117,7 +117,8 @@ def test_it_is_private_and_durable(tmp_path: Path) -> None:
         assert wanted == {name: config[name] for name in wanted}
         assert private.home.stat().st_mode & 0o777 == 0o700
         assert private.socket_path.stat().st_mode & 0o777 == 0o700
-        assert client.module_list() == []
+        modules = {module["name"] for module in client.module_list()}
+        assert modules <= {"lua"}  # as Valkey 9.1 has its Lua
     assert not private.home.exists()
 
 
