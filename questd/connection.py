@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import cast
+from typing import Any, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
@@ -21,6 +21,7 @@ from questd.errand import Done, Errand
 from questd.heads import CONTINUE, NAMES, head_of
 from questd.request import Request
 from questd.settings import Settings
+from questd.whole import request_of
 
 log = logging.getLogger(__name__)
 
@@ -57,8 +58,8 @@ RECEIVE = "ReceiveMessage"
 class Shared:
     """What the connections of one listener have in common."""
 
-    begin: Callable[[Request, Done], Errand]
-    """Has a request answered, whatever is wrong with it: at once or later, what it is given gets the answer."""
+    errand: Callable[[Request, Done], Errand]
+    """Makes a request's errand: once begun, it gives its answer to what it was made with, at once or later."""
     settings: Settings
     kept: int = 0
     """Bytes of unfinished requests, large ones and unread answers of all connections: at most `max_kept`."""
@@ -144,7 +145,13 @@ class Connection(asyncio.Protocol):
         """Take what has come: at once, unless enough is waiting."""
         if self._over:
             return
-        if len(data) <= SLICE and len(self._turns) < PIPELINED and not self._unparsed:
+        size = len(data)
+        if size <= SLICE and not (self.answering or self._turns or self._begun or self._unparsed or self._is_full):
+            request = request_of(data, self._peer, self._shared.max_headers)
+            if request:
+                self._begin(request, keep=True)
+                return
+        if size <= SLICE and len(self._turns) < PIPELINED and not self._unparsed:
             self._parse(data)
         else:
             self._parse_some(self._unparsed + data)
@@ -209,7 +216,7 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header; the first counts. Trailers are passed over."""
         headers = self._filling
-        key = NAMES[name]
+        key = NAMES[name.decode()]
         if key not in headers:
             headers[key] = value.decode("utf-8", "surrogateescape")
         elif key == "host" and not self._headed:
@@ -350,24 +357,28 @@ class Connection(asyncio.Protocol):
                 self._parse_some(self._unparsed)
             if not self._turns:
                 break
-            turn, self._keep_open = self._turns.popleft()
+            turn, keep = self._turns.popleft()
             if isinstance(turn, Answer):
                 self._refuse(turn)
             else:
-                self.answering, self.deadline = turn, math.inf
-                errand = self._shared.begin(turn, self._answered)
-                self._errand = errand if self.answering is turn else None
+                self._begin(turn, keep=keep)
         self._going_on = False
+
+    def _begin(self, request: Request, *, keep: bool) -> None:
+        """Have a request answered; `keep`: more may follow it."""
+        self.answering, self.deadline, self._keep_open = request, math.inf, keep
+        errand = self._errand = self._shared.errand(request, self._answered)
+        errand.begin()
 
     def _answered(self, answer: Answer) -> None:
         """Write the answer to what is being answered, and go on."""
-        turn = cast("Request", self.answering)
+        request: Any = self.answering
         self.answering = self._errand = None
-        if len(turn.body) > SLICE:
-            self._keep(-len(turn.body))
+        if len(request.body) > SLICE:
+            self._keep(-len(request.body))
         keep = self._keep_open and not self._shared.draining and not (self._over and not self._turns)
         try:
-            self._write(answer, keep=keep, bodiless=turn.method == "HEAD")
+            self._write(answer, keep=keep, bodiless=request.method == "HEAD")
             if not keep:
                 self._close()
             elif self._turns or self._unparsed:

@@ -25,13 +25,6 @@ Done = Callable[[Answer], None]
 """Gets the answer to a request, once."""
 
 
-def begin(questd: Questd, request: Request, done: Done) -> "Errand":
-    """Have a request answered, whatever is wrong with it: `done` gets the answer, at once or later."""
-    errand = Errand(questd, request, done)
-    errand.begin()
-    return errand
-
-
 async def answered(questd: Questd, request: Request) -> Answer:
     """Return the answer to a request, whatever is wrong with it."""
     return await _awaited(Errand.begin, questd, request)
@@ -92,9 +85,10 @@ class Errand:
             self._run(self._tell(beside))
             return
         request.namespace = namespaces.of_request(questd.home, request.headers, request.target)
-        if request.method == "POST" and _speaks_json(request):
+        method = request.method
+        if method == "POST" and ("x-amz-target" in request.headers or _has_json(request)):
             self.enter(aws_json)
-        elif request.method in {"GET", "POST"}:
+        elif method in {"GET", "POST"}:
             self.enter(aws_query)
         else:
             self._done(answer.no_operation())
@@ -112,20 +106,19 @@ class Errand:
         self._id = new_request_id()
         self._begun = perf_counter_ns()
         self._counted = True
-        questd.capacity.requests += 1
         try:
-            questd.capacity.check()
+            questd.capacity.begin()
             action = protocol.action_of(request, questd.gate)
             if action is None:
                 self._finish(answer.no_operation())
                 return
             self._action = request.asked = action
-            if not (action.function and self._call(cast("CallAction", action))):
+            if not (action.function and self._call(action)):
                 self._run(self._do())
         except Exception as error:  # noqa: BLE001  # whatever it is, the client gets an answer
             self._fail(error)
 
-    def _call(self, action: CallAction) -> bool:
+    def _call(self, action: Any) -> bool:  # noqa: ANN401  # a CallAction: to cast it is a call of a function
         """Make the call that an action is; tell whether that is all, and nothing has to be found out first."""
         questd, queue = self._questd, action.QueueUrl
         facts = questd.facts.get(queue)
@@ -143,7 +136,7 @@ class Errand:
 
     def take(self, reply: list[Any]) -> None:
         """Make the answer out of the reply to its call."""
-        if self._is_over():
+        if self._is_given_up and self._is_over():
             self.take_back(reply)
             return
         if reply and reply[0] == b"facts":
@@ -239,9 +232,8 @@ def _is_from_another_site(headers: Mapping[str, str]) -> bool:
     return origin is not None and origin.partition("//")[2] != headers.get("host")
 
 
-def _speaks_json(request: Request) -> bool:
-    headers = request.headers
-    return "x-amz-target" in headers or headers.get("content-type", "").startswith(aws_json.CONTENT_TYPE)
+def _has_json(request: Request) -> bool:
+    return request.headers.get("content-type", "").startswith(aws_json.CONTENT_TYPE)
 
 
 def _log(request: Request, given: Answer, took_ns: int) -> None:

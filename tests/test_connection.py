@@ -546,7 +546,7 @@ BODIES = (
 )  # fmt: skip
 
 
-def _strange(chance: Random) -> bytes:
+def strange(chance: Random) -> bytes:
     """Return up to three requests made of parts that each are, or look, right."""
     raw = b""
     for _ in range(chance.randrange(1, 4)):
@@ -560,9 +560,9 @@ def _strange(chance: Random) -> bytes:
 @given(chance=st.randoms(use_true_random=False), cuts=st.lists(st.integers(0, 400), max_size=6))
 def test_strange_requests(chance: Random, cuts: list[int]) -> None:
     """Requests that others read in two ways are read in one, however they are cut, and none is taken for two."""
-    raw = _strange(chance)
-    turns = _turns([], raw)
-    assert _turns(cuts, raw) == turns
+    raw = strange(chance)
+    turns = turns_of([], raw)
+    assert turns_of(cuts, raw) == turns
     assert all(keep for _, keep in turns[:-1])
     for turn, keep in turns:
         if isinstance(turn, Request) and turn.method == "CONNECT":
@@ -578,7 +578,7 @@ def test_strange_requests(chance: Random, cuts: list[int]) -> None:
 @given(chance=st.randoms(use_true_random=False))
 async def test_strange_requests_over_a_socket(sqs: Sqs, chance: Random, caplog: pytest.LogCaptureFixture) -> None:
     """Whatever bytes come, what goes back is HTTP, no failure of the server, and others are answered."""
-    raw = _strange(chance)
+    raw = strange(chance)
     if chance.random() < 0.5:
         raw = with_noise(raw, chance)
     with pytest.MonkeyPatch.context() as patched:
@@ -596,10 +596,10 @@ async def test_strange_requests_over_a_socket(sqs: Sqs, chance: Random, caplog: 
 
 def _parsed(cuts: list[int], raw: bytes) -> list[tuple[bytes, bool]]:
     """Feed a connection without a socket; the bodies of what it would answer, and whether more may follow."""
-    return [(turn.body, keep) for turn, keep in _turns(cuts, raw)]
+    return [(turn.body, keep) for turn, keep in turns_of(cuts, raw)]
 
 
-def _turns(cuts: list[int], raw: bytes) -> list[tuple[Request | Answer, bool]]:
+def turns_of(cuts: list[int], raw: bytes) -> list[tuple[Request | Answer, bool]]:
     """Feed a connection without a socket; what it would answer, and whether more may follow."""
 
     async def feed() -> list[tuple[Request | Answer, bool]]:
