@@ -388,6 +388,8 @@ class CallAction(QueueAction):
 def validated(action: type[Action], body: bytes, request: Request) -> Action:
     """Return an action out of its members as JSON. Raises what AWS answers to wrong ones."""
     try:
-        return action.model_validate_json(body, context=request.namespace)
+        # Without pydantic's front door, model_validate_json: that is 3 000 of a request's instructions (callgrind).
+        found: Action = action.__pydantic_validator__.validate_json(body, context=request.namespace)
     except ValidationError as error:
         return action.wrong(error, body, request)
+    return found

@@ -20,7 +20,7 @@ class Capacity:
     """Long polls that wait."""
 
     def begin(self) -> None:
-        """Count a request, until who has answered it takes it from `requests`. Raises TooManyRequests at one too many."""
+        """Count a request, until it is taken from `requests`. Raises TooManyRequests when it is one too many."""
         self.requests += 1
         if self.requests > self.max_requests:
             raise errors.TooManyRequests(self.max_requests)

@@ -73,10 +73,11 @@ class Errand:
     def begin(self) -> None:
         """Begin with it; never raises."""
         questd, request = self._questd, self._request
+        headers = request.headers
         if (
             questd.gate is None
-            and ("origin" in request.headers or "sec-fetch-site" in request.headers)
-            and _is_from_another_site(request.headers)
+            and ("origin" in headers or "sec-fetch-site" in headers)
+            and _is_from_another_site(headers)
         ):
             self._done(Answer(403, PLAIN, b"without access keys, questd answers no web page of another site\n"))
             return
@@ -84,9 +85,9 @@ class Errand:
         if beside:
             self._run(self._tell(beside))
             return
-        request.namespace = namespaces.of_request(questd.home, request.headers, request.target)
+        request.namespace = namespaces.of_request(questd.home, headers, request.target)
         method = request.method
-        if method == "POST" and ("x-amz-target" in request.headers or _has_json(request)):
+        if method == "POST" and ("x-amz-target" in headers or _has_json(request)):
             self.enter(aws_json)
         elif method in {"GET", "POST"}:
             self.enter(aws_query)
@@ -131,7 +132,7 @@ class Errand:
         except (errors.SQSError, TakesMore):  # the queue may be another one by now: what waits for it finds out
             return False
         call = facts.version, *given
-        questd.together.begin(action.function, facts.key, call, self, grouped=facts.grouped, repeat=action.repeat)
+        questd.together.begin(action.function, facts.key, call, self, facts.grouped, action.repeat)
         return True
 
     def take(self, reply: list[Any]) -> None:

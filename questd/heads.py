@@ -7,7 +7,9 @@ from http import HTTPStatus
 
 from questd.answer import SERVER, Answer
 
-CLOSE = "Connection: close\r\n"
+KEEP, CLOSE = "", "Connection: close\r\n"
+"""What an answer says of its connection: more requests may follow, or none."""
+
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
@@ -35,16 +37,15 @@ NAMES = _Names(
 
 
 @lru_cache(32)
-def _start_of(status: int, content_type: str, keep: bool, second: int) -> str:  # noqa: FBT001  # head_of's
-    """Return how the heads of a second's answers begin."""
-    close = "" if keep else CLOSE
-    date = formatdate(second, usegmt=True)
-    return f"{STATUS_LINES[status]}{close}Server: {SERVER}\r\nDate: {date}\r\nContent-Type: {content_type}\r\n"
+def _same(status: int, content_type: str, connection: str, second: int) -> tuple[str, str]:
+    """Return how heads of answers in one second begin and end."""
+    start = f"{STATUS_LINES[status]}Content-Type: {content_type}\r\nServer: {SERVER}\r\n"
+    return start, f"Date: {formatdate(second, usegmt=True)}\r\n{connection}\r\n"
 
 
-def head_of(answer: Answer, *, keep: bool) -> bytes:
-    """Return the status line and the headers of an answer."""
-    head = _start_of(answer.status, answer.content_type, keep, int(time.time()))
+def head_of(answer: Answer, connection: str) -> bytes:
+    """Return the status line and the headers of an answer; `connection` is KEEP or CLOSE."""
+    head, end = _same(answer.status, answer.content_type, connection, int(time.time()))
     for name, value in answer.headers.items():
         head += f"{name}: {value}\r\n"
-    return f"{head}Content-Length: {len(answer.body)}\r\n\r\n".encode()
+    return f"{head}Content-Length: {len(answer.body)}\r\n{end}".encode()

@@ -7,7 +7,7 @@ _SIZE = 16
 _BATCH = 256 * _SIZE
 _VERSION = int.from_bytes(bytes.fromhex("00000000 0000 4000 8000 000000000000") * 256)
 _RANDOM = int.from_bytes(bytes.fromhex("ffffffff ffff 0fff 3fff ffffffffffff") * 256)
-_COUNTED = 2**20
+_ENDS = tuple(f"{number:03x}" for number in range(16**3))
 _buffer = b""
 _offset = 0
 
@@ -32,9 +32,9 @@ def new_id() -> bytes:
 
 def _counted() -> Iterator[str]:
     while True:
-        beginning = as_text(new_id())[:-8]
-        for number in range(_COUNTED):
-            yield f"{beginning}{number:08x}"
+        beginning = as_text(new_id())[:-3]
+        for end in _ENDS:
+            yield beginning + end
 
 
 def new_request_id() -> str:

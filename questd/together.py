@@ -70,19 +70,14 @@ class _Waiting:
 class Kind:
     """How calls of one function become one."""
 
-    mark: Callable[[Arguments], Hashable]
-    """What calls must have in common."""
+    mark: Callable[[Arguments], Hashable] | None
+    """What calls must have in common; None: the version."""
     merge: Callable[[Sequence[Arguments]], Arguments]
     """The arguments of one call that does what these do."""
     split: Callable[[list[Any], Sequence[Arguments]], list[list[Any]]]
     """The reply that each of them would have got, out of the reply to all."""
     weight: Callable[[Arguments], int]
     """How much a call is to do."""
-
-
-def _version(call: Arguments) -> Hashable:
-    version: Hashable = call[0]
-    return version
 
 
 def _weight_of_sent(call: Arguments) -> int:
@@ -169,9 +164,9 @@ def _split_groups(reply: list[Any], calls: Sequence[Arguments]) -> list[list[Any
 
 
 KINDS = {
-    "quest_send": Kind(_version, _sent_together, _split_sent, _weight_of_sent),
-    "quest_delete": Kind(_version, _appended, _split_deleted, lambda call: len(call) - 1),
-    "quest_change_visibility": Kind(_version, _appended, _split_changed, lambda call: len(call) // 2),
+    "quest_send": Kind(None, _sent_together, _split_sent, _weight_of_sent),
+    "quest_delete": Kind(None, _appended, _split_deleted, lambda call: len(call) - 1),
+    "quest_change_visibility": Kind(None, _appended, _split_changed, lambda call: len(call) // 2),
     "quest_receive": Kind(_receiving, _received_together, _split_received, lambda call: int(call[1])),
 }
 """The functions whose calls can be done together."""
@@ -258,15 +253,21 @@ class Together:
         Not a coroutine: each one on the way of a reply costs a request a hundredth.
         """
         future: asyncio.Future[list[Any]] = self._loop.create_future()
-        self.begin(function, key, call, _Waiting(future, abandoned), grouped=grouped, repeat=repeat)
+        self.begin(function, key, call, _Waiting(future, abandoned), grouped, repeat)
         return awaited(future, abandoned) if abandoned else future
 
-    def begin(  # noqa: PLR0913  # a call, and how it may be made
-        self, function: str, key: str, call: Arguments, caller: Caller, *, grouped: bool, repeat: bool = False
+    def begin(  # noqa: PLR0913, PLR0917  # a call, and how it may be made
+        self,
+        function: str,
+        key: str,
+        call: Arguments,
+        caller: Caller,
+        grouped: bool,  # noqa: FBT001  # Python takes long over keywords
+        repeat: bool,  # noqa: FBT001
     ) -> None:
         """Make a call for a caller that hears of it."""
         kind = (KINDS_WITH_GROUPS if grouped else KINDS)[function]
-        mark = (function, key, kind.mark(call))
+        mark = (function, key, kind.mark(call) if kind.mark else call[0])
         group = self._open.get(mark)
         if group is None:
             group = self._open[mark] = _Group(function, kind, key, repeat=repeat)

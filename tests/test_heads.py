@@ -6,7 +6,7 @@ from email.utils import parsedate_to_datetime
 import pytest
 
 from questd.answer import Answer
-from questd.heads import NAMES, head_of
+from questd.heads import CLOSE, KEEP, NAMES, head_of
 
 ANSWER = Answer(200, "text/plain", b"body", {"x-amzn-RequestId": "id"})
 
@@ -20,24 +20,22 @@ def test_names_of_headers() -> None:
 
 def test_a_head() -> None:
     """An answer begins with its status, its headers and its length; the last one of a connection says so."""
-    lines = head_of(ANSWER, keep=True).decode().split("\r\n")
-    assert lines[2].startswith("Date: ")
-    assert [*lines[:2], *lines[3:]] == [
+    lines = head_of(ANSWER, KEEP).decode().split("\r\n")
+    assert lines[:5] == [
         "HTTP/1.1 200 OK",
-        "Server: questd",
         "Content-Type: text/plain",
+        "Server: questd",
         "x-amzn-RequestId: id",
         "Content-Length: 4",
-        "",
-        "",
     ]
-    assert head_of(ANSWER, keep=False).decode().split("\r\n")[1] == "Connection: close"
-
+    assert lines[5].startswith("Date: ")
+    assert lines[6:] == ["", ""]
+    assert head_of(ANSWER, CLOSE).decode().split("\r\n")[6:] == ["Connection: close", "", ""]
 
 
 def test_the_date_is_of_this_second(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is made anew when the second is over, and when the clock was put back."""
     for now in (1_800_000_000.9, 1_800_000_001.0, 1_800_000_000.0):
         monkeypatch.setattr(time, "time", lambda now=now: now)
-        date = head_of(ANSWER, keep=True).decode().partition("Date: ")[2].partition("\r\n")[0]
+        date = head_of(ANSWER, KEEP).decode().partition("Date: ")[2].strip()
         assert parsedate_to_datetime(date).timestamp() == int(now)

@@ -49,9 +49,7 @@ LEFT = {
     "a bare carriage return": b"GET / HTTP/1.1\r\nHost: x\rAccept: a\r\n\r\n",
     "a control character": b"GET / HTTP/1.1\r\nHost: x\r\nAccept: \x00\r\n\r\n",
     "no ASCII": "GET / HTTP/1.1\r\nHost: é\r\n\r\n".encode(),
-    "too many headers": b"GET / HTTP/1.1\r\nHost: x\r\n"
-    + b"".join(b"X-%d: x\r\n" % n for n in range(MOST))
-    + b"\r\n",
+    "too many headers": b"GET / HTTP/1.1\r\nHost: x\r\n" + b"".join(b"X-%d: x\r\n" % n for n in range(MOST)) + b"\r\n",
 }
 
 
