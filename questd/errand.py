@@ -56,7 +56,7 @@ async def _awaited(begin: Callable[["Errand"], None], questd: Questd, request: R
 
 
 class Errand:
-    """One request. As a caller of functions (together.Caller) it is told the reply."""
+    """One request. As a caller of functions (calls.Caller) it is told the reply."""
 
     __slots__ = (
         *("_action", "_begun", "_counted", "_done", "_id", "_is_given_up", "_meaning", "_protocol", "_questd"),
