@@ -60,19 +60,27 @@ clean: ## remove .venv and everything else that was made here; messages stay
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1	\2/p' Makefile | expand -t 14
-	@echo 'PYTHON=python3.13 chooses the Python that .venv is made with.'
+	@echo 'PYTHON=python3.13 makes .venv with that Python, anew if it has another: make test PYTHON=python3.13'
+
+# Who names a Python gets it: a .venv that was made with another is made anew.
+ifeq ($(origin PYTHON),command line)
+ifneq ($(shell $(PYTHON) --version 2> /dev/null),$(shell .venv/bin/python --version 2> /dev/null))
+another = .venv/another
+.venv/another: ;
+endif
+endif
 
 # .venv has questd installed so that it runs from this directory: a change of the code needs no new installation.
 .venv/questd: wanted = .
 .venv/dev: wanted = .[dev]
-.venv/questd .venv/dev: pyproject.toml .venv/bin/python
+.venv/questd .venv/dev: pyproject.toml .venv/bin/python $(another)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null || { \
 	echo "questd needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) --version 2> /dev/null || echo missing):" \
 	'install one, then for example: make $(MAKECMDGOALS) PYTHON=python3.13' >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2> /dev/null || { \
 	echo 'questd needs the venv module of $(PYTHON): apt-get install python3-venv' >&2; exit 1; }
 	@echo 'Installing what is needed into .venv …'
-	@.venv/bin/python -m pip --version > /dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
+	@$(if $(another),false,.venv/bin/python -m pip --version > /dev/null 2>&1) || $(PYTHON) -m venv --clear .venv
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '$(wanted)'
 	@touch .venv/questd $@
 

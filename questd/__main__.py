@@ -132,7 +132,7 @@ def _serve(read: Settings, options: argparse.Namespace) -> None:
 def _check(read: Settings, _options: argparse.Namespace) -> None:
     sound = True
     for finding in checkup.findings(read):
-        sys.stdout.write(f"{finding}\n")
+        _print(f"{finding}\n")
         sound = sound and finding.verdict != checkup.WRONG
     if not sound:
         raise StartFailed("serve would not start so")
@@ -140,9 +140,17 @@ def _check(read: Settings, _options: argparse.Namespace) -> None:
 
 def _load(read: Settings, options: argparse.Namespace) -> None:
     if options.print:
-        sys.stdout.write(library.source(test_mode=read.test_mode))
+        _print(library.source(test_mode=read.test_mode))
         return
     _on_redis(read, lambda url: grants.load(url, test_mode=read.test_mode), "the library is loaded into")
+
+
+def _print(text: str) -> None:
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        raise SystemExit(commands.unwritten(error)) from None
 
 
 def _unload(read: Settings, options: argparse.Namespace) -> None:

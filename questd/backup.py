@@ -20,8 +20,8 @@ from questd.embedded import StartFailed, choose, locked, servers, socket_of
 MANIFEST = "file appendonly.aof.1.base.rdb seq 1 type b\n"
 """What tells a server of version 7 or newer that its append-only file begins with a snapshot, and has no more yet."""
 
-WRITER = re.compile(rb"REDIS\d{4}\xfa[\x09\x0a](redis|valkey)-ver.(\d+(?:\.\d+)+)", re.DOTALL)
-"""How a snapshot begins: the version of its form, and the server that wrote it."""
+WRITER = re.compile(rb"(?:REDIS\d{4}|VALKEY\d{3})\xfa[\x09\x0a](redis|valkey)-ver.(\d+(?:\.\d+)+)", re.DOTALL)
+"""How a snapshot begins: the version of its form, from Valkey 9 on one of its own, and the server that wrote it."""
 
 ENDING, ENDING_BYTES = b"\xff", 9
 """How a snapshot ends: a byte that says so, and a checksum, which the server looks at."""

@@ -306,10 +306,15 @@ def run(command: Command, options: argparse.Namespace) -> int:
         sys.stderr.write(f"questd: {hidden(str(error))}\n")
         return 1
     except OSError as error:
-        # Python would try to write what is left once more at its end, and complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if isinstance(error, BrokenPipeError):
-            return 128 + signal.SIGPIPE
-        sys.stderr.write(f"questd: what was found cannot be written: {error.strerror}\n")
-        return 1
+        return unwritten(error)
     return 0
+
+
+def unwritten(error: OSError) -> int:
+    """Return the exit status when standard output takes no more, and say why, unless who reads has seen enough."""
+    # Python would try to write what is left once more at its end, and complain.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(error, BrokenPipeError):
+        return 128 + signal.SIGPIPE
+    sys.stderr.write(f"questd: what was found cannot be written: {error.strerror}\n")
+    return 1

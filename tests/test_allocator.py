@@ -8,13 +8,13 @@ import pytest
 
 from questd import allocator
 from questd.settings import Settings
-from tests.servers import BINARIES
+from tests.servers import BUNDLED
 from tests.test_embedded import started
 
 ROOT = Path(allocator.__file__).parent.parent
 
 pytestmark = pytest.mark.skipif(
-    sys.platform != "linux" or not BINARIES["valkey-8.1"], reason="the library comes with the bundled server for Linux"
+    sys.platform != "linux" or not BUNDLED, reason="the library comes with the bundled server for Linux"
 )
 
 

@@ -203,6 +203,7 @@ def test_refusals(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatc
     for content, text in (
         (b"nonsense", "is no snapshot"),
         (b"REDIS0011\xfa\x0avalkey-ver\x058.1.8\xfa\x0aredis-bits", "is not whole"),
+        (b"VALKEY080\xfa\x0avalkey-ver\x059.1.2\xfa\x0aredis-bits", "is not whole"),
         (b"REDIS0099\xfa\x0avalkey-ver\x0599.1.8" + b"\xff" + bytes(8), "was written by valkey 99.1.8"),
     ):
         file.write_bytes(content)
@@ -228,7 +229,7 @@ def test_a_file_that_is_there_already(tmp_path: Path) -> None:
     with started(Settings(data_dir=tmp_path / "data")):
         backup.take(tmp_path / "data", file, lambda _: None)
     assert victim.read_text() == "something else"
-    assert file.read_bytes().startswith(b"REDIS")
+    assert file.read_bytes().startswith((b"REDIS", b"VALKEY"))
     assert file.lstat().st_mode == stat.S_IFREG | 0o600
 
 

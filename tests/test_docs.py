@@ -16,7 +16,7 @@ PAGES = [
 ]
 EXAMPLES = sorted((ROOT / "examples").glob("*/README.md"))
 
-TOOLS = ("curl", "openssl", "redis-cli", "redis-server")
+TOOLS = ("curl", "jq", "openssl", "redis-cli", "redis-server")
 
 READ = ("internals", "migrate-from-elasticmq", "migrate-from-localstack", "production", "tune")
 """Pages that can be done from top to bottom."""

@@ -21,7 +21,10 @@ from tests.servers import BINARIES, RedisServer, running
 AOF = ("--appendonly", "yes")
 ALWAYS = (*AOF, "--appendfsync", "always")
 REPLICA = ("--repl-diskless-sync-delay", "0")
-KILLED = [("redis-7.0", ALWAYS), ("valkey-8.1", ALWAYS), ("valkey-8.1", AOF), ("redis-8.2", AOF)]
+ASKED = [name for name in BINARIES if name != "redis-7.0"]
+"""The servers that have WAITAOF."""
+
+KILLED = [(name, ALWAYS) for name in BINARIES] + [(name, AOF) for name in ASKED]
 """Servers of which an answer is durable, by themselves or by WAITAOF."""
 
 SLOW = "redis-8.2"
@@ -64,7 +67,7 @@ async def test_a_server_that_flushes_before_it_replies(name: str) -> None:
             assert await proof_of(server, "always")
 
 
-@pytest.mark.parametrize("name", ["valkey-8.1", "redis-8.2"])
+@pytest.mark.parametrize("name", ASKED)
 async def test_a_server_that_can_be_asked(name: str) -> None:
     """A server that flushes every second is asked by WAITAOF; without an append-only file it cannot promise."""
     with own(name, *AOF) as server, server.client() as client:
@@ -264,9 +267,10 @@ async def test_too_few_replicas_are_an_error(name: str) -> None:
             assert {each["Attributes"]["ApproximateReceiveCount"] for each in found} == {"1"}
 
 
-async def test_one_proof_for_all_that_came_together() -> None:
+@pytest.mark.parametrize("name", BINARIES)
+async def test_one_proof_for_all_that_came_together(name: str) -> None:
     """Calls of many requests share a proof, and those that only read need none."""
-    with replicated("valkey-8.1") as servers:
+    with replicated(name) as servers:
         async with serving(servers.primary.url, durability="replicated") as sqs:
             await sqs.create()
             before = calls(servers.primary, "wait")
@@ -278,9 +282,10 @@ async def test_one_proof_for_all_that_came_together() -> None:
             assert calls(servers.primary, "wait") == before
 
 
-async def test_a_replica_that_takes_over_has_what_was_answered() -> None:
+@pytest.mark.parametrize("name", BINARIES)
+async def test_a_replica_that_takes_over_has_what_was_answered(name: str) -> None:
     """Right behind the answers the primary is lost for good: the replica has every message."""
-    with replicated("valkey-8.1") as servers, servers.replica.client() as client:
+    with replicated(name) as servers, servers.replica.client() as client:
         async with serving(servers.primary.url, durability="replicated") as sqs:
             await sqs.create()
             await asyncio.gather(*(sqs("SendMessage", QueueUrl="q", MessageBody="x") for _ in range(50)))

@@ -46,11 +46,11 @@ async def story(sqs: Sqs, name: str, dead: str) -> None:
     await sqs.create(name, RedrivePolicy=json.dumps({"deadLetterTargetArn": f"{ARN}:{dead}", "maxReceiveCount": 1}))
     await sqs("TagQueue", QueueUrl=name, Tags={"a": "b"})
     await sqs("SendMessage", QueueUrl=name, MessageBody="x", MessageGroupId="tenant")
-    await sqs("SendMessage", QueueUrl=name, MessageBody="x", DelaySeconds=1)
     [message] = await sqs.receive(name, WaitTimeSeconds=1)
     handle = {"QueueUrl": name, "ReceiptHandle": message["ReceiptHandle"]}
     await sqs("ChangeMessageVisibility", **handle, VisibilityTimeout=0)
     assert await sqs.receive(name) == []
+    await sqs("SendMessage", QueueUrl=name, MessageBody="x", DelaySeconds=1)
 
     async def dead_lettered() -> bool:
         return await sqs.counts(dead) == (1, 0, 0)

@@ -225,3 +225,11 @@ def test_load_print() -> None:
     with running(DEFAULT) as server, server.client() as client:
         client.execute_command("FUNCTION", "LOAD", "REPLACE", run("load", "--print").stdout)
         assert client.execute_command("FCALL", "quest_version", 0)
+
+
+def test_who_reads_has_seen_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the reader of the library goes, questd ends without a word."""
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)  # with it Python itself says nothing
+    command = f"{sys.executable} -m questd load --print | head -n 1; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=20, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (141, "#!lua name=quest\n", "")

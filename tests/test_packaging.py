@@ -115,6 +115,22 @@ def test_make_start_with_an_old_python(make: Path) -> None:
     assert line.endswith("make start PYTHON=python3.13")
 
 
+@pytest.mark.parametrize(("asked", "made"), [("", ""), ("./same", ""), ("./another", "-m venv --clear .venv")])
+def test_make_with_another_python(make: Path, asked: str, made: str) -> None:
+    """`make` makes .venv anew where it is asked for another Python than .venv has, and only there."""
+    (make / ".venv" / "bin").mkdir(parents=True)
+    for name, version in (("same", "3.11.7"), (".venv/bin/python", "3.11.7"), ("another", "3.13.0")):
+        python = make / name
+        python.write_text(f'#!/bin/sh\ntest "$*" = --version && echo Python {version} || echo "$*" >> "$0.asked"')
+        python.chmod(0o755)
+    (make / ".venv" / "dev").touch()
+    command = ["make", ".venv/dev", *([f"PYTHON={asked}"] if asked else [])]
+    subprocess.run(command, cwd=make, check=True, capture_output=True, env={"PATH": os.environ["PATH"]})
+    done = "".join(path.read_text() for path in make.rglob("*.asked"))
+    assert made in done
+    assert bool(made) == bool(done)
+
+
 @pytest.mark.parametrize("file", ["Dockerfile", "docker-compose.yml"])
 def test_variables_of_the_containers_are_settings(file: str) -> None:
     """Every QUESTD_ variable in the container files is a setting: questd only warns of one that is none."""

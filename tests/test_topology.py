@@ -15,7 +15,7 @@ from questd.pipeline import RedisUnavailable
 from questd.primaries import Primaries
 from questd.sentinel import Sentinel
 from tests.client import serving
-from tests.servers import BINARIES, RedisServer, free_port, running
+from tests.servers import RedisServer, free_port, running
 
 CERTIFICATE = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=questd -addext subjectAltName=IP:127.0.0.1"
 
@@ -48,7 +48,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(params=["rediss", "rediss+cluster"])
 def tls_url(certificate: Path, request: pytest.FixtureRequest) -> Iterator[str]:
     """Run a server, or a Cluster of one, that speaks TLS beside the tests' plain port; gives its URL."""
-    binary = BINARIES["redis-7.0"]
+    binary = shutil.which("redis-server")
     if binary is None:
         pytest.skip("the redis-server of Debian, which has TLS, is not installed")
     port, clustered = free_port(), request.param == "rediss+cluster"

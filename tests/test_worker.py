@@ -224,7 +224,8 @@ def _status(questd: Questd, name: str) -> int:
             status: int = answer.status
             return status
     except urllib.error.HTTPError as error:
-        return error.code
+        with error:
+            return error.code
 
 
 def test_keys_are_read_again(tmp_path: Path) -> None:

@@ -4,10 +4,13 @@ import redis
 
 from tests.lua.quest import Quest
 
+KEY = "quest:lease:{tag}:grants"
+"""As it is in a Cluster: all that is tried is in one slot. Valkey 9.1 would run no script after one that is not."""
+
 
 def test_nothing_is_lacking(quest: Quest) -> None:
     """A user who may do everything lacks nothing, and no key is left."""
-    assert quest.redis.fcall("quest_grants", 1, "quest:lease:grants") == []
+    assert quest.redis.fcall("quest_grants", 1, KEY) == []
     assert quest.keys() == set()
 
 
@@ -18,9 +21,9 @@ def test_what_is_lacking(quest: Quest) -> None:
     for rules, lacking in (
         (["~quest:*", "&quest:*", "+@all", "-zadd", "-time"], [b"+time", b"+zadd"]),
         (["~quest:*", "+@all"], [b"&quest:*"]),
-        (["~quest:lease:grants", "&quest:*", "+@all"], [b"~quest:*"]),
+        ([f"~{KEY}", "&quest:*", "+@all"], [b"~quest:*"]),
     ):
         quest.redis.execute_command("ACL SETUSER", "lesser", "reset", "on", ">p", *rules)
-        assert sorted(set(lesser.fcall("quest_grants", 1, "quest:lease:grants"))) == lacking
+        assert sorted(set(lesser.fcall("quest_grants", 1, KEY))) == lacking
     quest.redis.execute_command("ACL DELUSER", "lesser")
     lesser.close()
