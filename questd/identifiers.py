@@ -1,33 +1,44 @@
 """Random identifiers: request ids and MessageIds, from one buffered source (a `uuid4()` is two system calls)."""
 
 import os
+import struct
 from collections.abc import Iterator
+from itertools import islice
 
-_SIZE = 16
-_BATCH = 256 * _SIZE
-_VERSION = int.from_bytes(bytes.fromhex("00000000 0000 4000 8000 000000000000") * 256)
-_RANDOM = int.from_bytes(bytes.fromhex("ffffffff ffff 0fff 3fff ffffffffffff") * 256)
+_ID = struct.Struct("16s")
+_BATCH = 256
+_VERSION = int.from_bytes(bytes.fromhex("00000000 0000 4000 8000 000000000000") * _BATCH)
+_RANDOM = int.from_bytes(bytes.fromhex("ffffffff ffff 0fff 3fff ffffffffffff") * _BATCH)
 _COUNTED = 2**20
-_buffer = b""
-_offset = 0
+
+_TO_13, _TO_17, _FROM_17 = slice(13), slice(13, 17), slice(17, None)
+"""Made once: as_text takes 3 200 instructions with two slices less and these, and took 4 700."""
 
 
 def _forget() -> None:
     """Drop what is left: a forked worker must not repeat its sister's identifiers."""
-    global _buffer, _offset, _request_ids  # one buffer a process is the point
-    _buffer, _offset, _request_ids = b"", 0, _counted()
+    global _ids, _request_ids  # one source a process is the point
+    _ids, _request_ids = _made(), _counted()
 
 
 os.register_at_fork(after_in_child=_forget)
 
 
+def _made() -> Iterator[bytes]:
+    size = _BATCH * _ID.size
+    while True:
+        for (raw,) in _ID.iter_unpack((int.from_bytes(os.urandom(size)) & _RANDOM | _VERSION).to_bytes(size)):
+            yield raw
+
+
 def new_id() -> bytes:
     """Return the 16 bytes of a new version 4 UUID."""
-    global _buffer, _offset
-    if _offset == len(_buffer):
-        _buffer, _offset = (int.from_bytes(os.urandom(_BATCH)) & _RANDOM | _VERSION).to_bytes(_BATCH), 0
-    start, _offset = _offset, _offset + _SIZE
-    return _buffer[start:_offset]
+    return next(_ids)
+
+
+def new_ids(count: int) -> list[bytes]:
+    """Return several."""
+    return list(islice(_ids, count))
 
 
 def _counted() -> Iterator[str]:
@@ -44,8 +55,8 @@ def new_request_id() -> str:
 
 def as_text(raw: bytes) -> str:
     """Return the usual form of a UUID: 8-4-4-4-12 hexadecimal digits."""
-    digits = raw.hex()
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+    digits = raw.hex("-", 6)  # the first and the last hyphen are where they belong: two are to be put in
+    return f"{digits[_TO_13]}-{digits[_TO_17]}-{digits[_FROM_17]}"
 
 
-_request_ids = _counted()
+_ids, _request_ids = _made(), _counted()
