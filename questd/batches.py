@@ -1,182 +1,38 @@
 """The three batch actions: up to ten entries in one request and one call; each entry succeeds or fails alone."""
 
 import itertools
-import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import cache
 from typing import Annotated, Any, ClassVar
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    GetCoreSchemaHandler,
-    GetPydanticSchema,
-    ValidationError,
-    create_model,
-)
-from pydantic_core import CoreSchema, core_schema
+from pydantic import AfterValidator, ValidationError
 
-from questd import errors
-from questd.action import Action, CallAction, Facts, Integer, Meaning, Questd, QueueAction, between
-from questd.identifiers import as_text, new_ids
-from questd.message_attributes import is_text
-from questd.messages import (
-    Body,
-    Content,
-    Handle,
-    Message,
-    check,
-    head,
-    md5_of,
-    outcome,
-    receipt,
-    sent,
-    size,
-    stamp_of,
-    stored,
+from questd import errors, messages
+from questd.action import Action, CallAction, Facts, Meaning, Questd
+from questd.batch_entries import (
+    BODY,
+    ID,
+    BatchEntry,
+    ChangeMessageVisibilityBatchRequestEntry,
+    DeleteMessageBatchRequestEntry,
+    Entry,
+    SendMessageBatchRequestEntry,
+    Wrong,
+    check_texts,
+    one_by_one,
+    right,
 )
+from questd.identifiers import as_text, new_ids
 from questd.mistakes import mistake
 from questd.request import Request
 
-MOST = 10
-"""Entries of a batch (contract 8.1)."""
-
-ENTRY_ID = "^[A-Za-z0-9_-]{1,80}$"
-
 BARE = {"Id", "MessageBody"}
 """All that most messages have."""
-
-Entry = dict[str, Any]
-"""An entry that is right in itself, by AWS's names: what was not given is None, or missing."""
-
-
-class _Entry(BaseModel):
-    """One entry, named by its Id within the request."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    Id: str
-
-
-class SendMessageBatchRequestEntry(_Entry, Message):
-    """A message of a batch."""
-
-
-class DeleteMessageBatchRequestEntry(_Entry):
-    """A handle of a message to delete."""
-
-    ReceiptHandle: Handle
-
-
-class ChangeMessageVisibilityBatchRequestEntry(_Entry):
-    """A handle of a message to hide for another time."""
-
-    ReceiptHandle: Handle
-    VisibilityTimeout: Annotated[
-        Integer, between(0, 43200, "VisibilityTimeout must be an integer between 0 and 43200.")
-    ]
-
-
-@dataclass(frozen=True)
-class Wrong:
-    """An entry that is wrong in itself: what came, and why it fails."""
-
-    given: dict[str, Any]
-    """Its Id is right all the same."""
-    error: errors.SQSError
-
-
-def _looked_at(model: type[_Entry]) -> AfterValidator:
-    """Return what makes entries out of a list of maps. Raises what makes a batch as a whole wrong (contract 8.1)."""
-    kind = model.__name__
-
-    def look(number: int, given: dict[str, Any]) -> Entry | Wrong:
-        try:
-            return vars(model.model_validate(given))
-        except ValidationError as error:
-            wrong = mistake(error)
-            if isinstance(wrong, errors.SerializationException):
-                raise wrong from error
-            if isinstance(wrong, errors.MissingParameter):
-                wrong = errors.MissingParameter(f"{kind}.{number}.{wrong.values[0]}")
-            return Wrong(given, wrong)
-
-    def check(given: list[dict[str, Any]]) -> list[Entry | Wrong]:
-        if not given:
-            raise errors.NoEntries(kind)
-        if len(given) > MOST:
-            raise errors.TooManyEntries(len(given))
-        entries = [look(number, entry) for number, entry in enumerate(given, 1)]
-        _check_ids(kind, given)
-        return entries
-
-    return AfterValidator(check)
-
-
-def _check_ids(kind: str, given: list[dict[str, Any]]) -> None:
-    seen = set()
-    for number, entry in enumerate(given, 1):
-        name = entry.get("Id")
-        if name is None:
-            raise errors.MissingParameter(f"{kind}.{number}.Id")
-        if not re.fullmatch(ENTRY_ID, name):
-            raise errors.InvalidBatchEntryId
-        if name in seen:
-            raise errors.RepeatedEntryId(name)
-        seen.add(name)
-
-
-Maps = Annotated[list[dict[str, Any]], Field(fail_fast=True)]
-
-
-@cache
-def _one_by_one(model: type[_Entry]) -> type[QueueAction]:
-    """Return what reads a batch that is not right as a whole: it looks at each entry alone."""
-    return create_model(model.__name__, __base__=QueueAction, Entries=(Annotated[Maps, _looked_at(model)], ...))
-
-
-def _right(model: type[_Entry], **others: Any) -> GetPydanticSchema:  # noqa: ANN401  # types
-    """Return what reads a batch of which nothing is wrong, straight from the JSON: entries as dicts.
-
-    For ten messages it takes 53 000 instructions. To make instances of the model, with a look at each body and each Id
-    in Python, took 142 000; which entry is wrong, and why, only the model says. `others`: members read otherwise.
-    """
-
-    def schema(_: Any, handler: GetCoreSchemaHandler) -> CoreSchema:  # noqa: ANN401  # pydantic's
-        members = {name: field.rebuild_annotation() for name, field in model.model_fields.items()} | others
-        fields = {
-            name: core_schema.typed_dict_field(
-                handler.generate_schema(kind), required=model.model_fields[name].is_required()
-            )
-            for name, kind in members.items()
-        }
-        fields["Id"] = core_schema.typed_dict_field(core_schema.str_schema(pattern=ENTRY_ID))
-        entry = core_schema.typed_dict_schema(fields)
-        entries = core_schema.list_schema(entry, min_length=1, max_length=MOST, fail_fast=True)
-        return core_schema.no_info_after_validator_function(_check_ids_differ, entries)
-
-    return GetPydanticSchema(schema)
-
-
-def _check_ids_differ(entries: list[Entry]) -> list[Entry]:
-    if len({entry["Id"] for entry in entries}) < len(entries):
-        raise ValueError("an Id is there twice: _check_ids says which")
-    return entries
-
-
-def _check_texts(entries: list[Entry]) -> list[Entry]:
-    if not is_text(b"".join([entry["MessageBody"] for entry in entries])):
-        raise ValueError("a body is no text: the model says which")
-    return entries
 
 
 class BatchAction(CallAction):
     """What the batches have in common: the entries, and the answer that tells which of them failed."""
 
-    entry_model: ClassVar[type[_Entry]]
+    entry_model: ClassVar[type[BatchEntry]]
 
     Entries: list[Any]
     """Each is an Entry, or Wrong."""
@@ -185,14 +41,15 @@ class BatchAction(CallAction):
     def wrong(cls, _error: ValidationError, body: bytes, request: Request) -> Action:
         """Return the batch with its wrong entries told from the others, or raise what is wrong with all of it."""
         try:
-            read = _one_by_one(cls.entry_model).model_validate_json(body, context=request.namespace)
+            read = one_by_one(cls.entry_model).model_validate_json(body, context=request.namespace)
         except ValidationError as error:
             raise mistake(error) from error
         return cls.model_construct(**vars(read))
 
     def right(self) -> list[Entry]:
         """Return the entries that are right in themselves."""
-        return [entry for entry in self.Entries if isinstance(entry, dict)]
+        entries = self.Entries
+        return entries if Wrong not in map(type, entries) else [entry for entry in entries if type(entry) is not Wrong]
 
     def result(self, outcomes: Iterable[dict[str, Any] | errors.SQSError]) -> dict[str, Any]:
         """Return the answer, in the order of the request, out of what became of each entry that is right.
@@ -201,19 +58,18 @@ class BatchAction(CallAction):
         """
         successful, failed, of_right = [], [], iter(outcomes)
         for entry in self.Entries:
-            name, outcome = (
-                (entry["Id"], next(of_right)) if isinstance(entry, dict) else (entry.given["Id"], entry.error)
-            )
+            is_wrong = isinstance(entry, Wrong)
+            outcome, members = (entry.error, entry.given) if is_wrong else (next(of_right), entry)
             if isinstance(outcome, errors.SQSError):
-                failed.append(_failure(name, outcome))
+                failed.append(_failure(members["Id"], outcome))
             else:
-                successful.append({"Id": name, **outcome})
+                successful.append({"Id": members["Id"], **outcome})
         return {key: value for key, value in (("Successful", successful), ("Failed", failed)) if value}
 
     def done(self, reply: list[Any], given: Iterable[tuple[Any, ...]]) -> dict[str, Any]:
         """Return the answer out of what Redis says of each handle, `given` with what else its error tells."""
         if reply.count(b"OK") == len(self.Entries):
-            return {"Successful": [{"Id": entry["Id"]} for entry in self.right()]}
+            return {"Successful": [{"Id": name} for name in map(ID, self.Entries)]}
         return self.result(_outcome(status, *each) for status, each in zip(reply, given, strict=True))
 
 
@@ -227,28 +83,28 @@ class SendMessageBatch(BatchAction):
     entry_model = SendMessageBatchRequestEntry
 
     Entries: Annotated[
-        list[Entry | Wrong], _right(SendMessageBatchRequestEntry, MessageBody=Body), AfterValidator(_check_texts)
+        list[Any], right(SendMessageBatchRequestEntry, MessageBody=messages.Body), AfterValidator(check_texts)
     ]
 
     function: ClassVar[str] = "quest_send"
 
     def asked(self, questd: Questd, request: Request, facts: Facts) -> tuple[Sequence[Any], Meaning]:
         """Store those that are right, in order, in one step."""
-        entries, most, stamp = self.right(), questd.settings.max_message_size, stamp_of(request)
+        entries, most, stamp = self.right(), questd.settings.max_message_size, messages.stamp_of(request)
         if len(entries) == len(self.Entries) and _are_bare(entries, facts, most):
-            return _asked_bare(entries, head({}, stamp), questd.max_messages)
-        sizes = [size(entry) for entry in entries]
+            return _asked_bare(entries, messages.head({}, stamp), questd.max_messages)
+        sizes = [messages.size(entry) for entry in entries]
         self._check_size(most, sum(sizes))
         self._check_groups(facts)
-        refused = [_refusal(entry, facts, size) for entry, size in zip(entries, sizes, strict=True)]
+        refused = [_refusal(entry, facts, length) for entry, length in zip(entries, sizes, strict=True)]
         ids = new_ids(len(entries))
         given = zip(entries, ids, refused, strict=True)
-        parts = (stored(entry, name, facts, stamp) for entry, name, error in given if not error)
+        parts = (messages.stored(entry, name, facts, stamp) for entry, name, error in given if not error)
 
         def meaning(reply: list[Any]) -> dict[str, Any]:
             place = itertools.count()  # of the stored ones in the reply
             return self.result(
-                error or receipt(entry, *sent(name, reply, next(place)))
+                error or messages.receipt(entry, *messages.sent(name, reply, next(place)))
                 for entry, name, error in zip(entries, ids, refused, strict=True)
             )
 
@@ -259,7 +115,7 @@ class SendMessageBatch(BatchAction):
         for entry in self.Entries:
             if isinstance(entry, Wrong):
                 given = {name: value for name, value in entry.given.items() if value is not None}
-                total += size(vars(Content.model_validate(given)))
+                total += messages.size(vars(messages.Content.model_validate(given)))
         if total > most:
             raise errors.BatchTooLong(most, total)
 
@@ -277,36 +133,37 @@ class SendMessageBatch(BatchAction):
 
 def _are_bare(entries: list[Entry], facts: Facts, most: int) -> bool:
     """Say whether these are bodies and nothing else, for a standard queue, and none is too long."""
-    if facts.FifoQueue or any([len(entry) > len(BARE) for entry in entries]):
+    if facts.FifoQueue or sum(map(len, entries)) > len(BARE) * len(entries):
         return False
-    sizes = [len(entry["MessageBody"]) for entry in entries]
+    sizes = list(map(len, map(BODY, entries)))
     return sum(sizes) <= most and max(sizes) <= facts.MaximumMessageSize
 
 
 def _asked_bare(entries: list[Entry], beginning: bytes, end: tuple[int, ...]) -> tuple[Sequence[Any], Meaning]:
-    """Return what SendMessageBatch.asked does, for all at once: each message takes NNN instructions less."""
-    given = [
-        (entry["Id"], entry["MessageBody"], raw) for entry, raw in zip(entries, new_ids(len(entries)), strict=True)
-    ]
+    """Return what SendMessageBatch.asked does, for all at once: for each message in half of its instructions."""
+    ids, bodies = new_ids(len(entries)), list(map(BODY, entries))
+    given: list[Any] = ["", "", beginning, b"", "", b""] * len(entries)
+    given[0::6], given[3::6] = ids, bodies
 
     def meaning(_: list[Any]) -> dict[str, Any]:
         return {
             "Successful": [
-                {"Id": name, "MD5OfMessageBody": md5_of(body), "MessageId": as_text(raw)} for name, body, raw in given
+                {"Id": name, "MD5OfMessageBody": messages.md5_of(body), "MessageId": as_text(raw)}
+                for name, body, raw in zip(map(ID, entries), bodies, ids, strict=True)
             ]
         }
 
-    return [part for _, body, raw in given for part in (raw, "", beginning, body, "", b"")] + [*end], meaning
+    return [*given, *end], meaning
 
 
-def _refusal(entry: Entry, facts: Facts, size: int) -> errors.SQSError | None:
+def _refusal(entry: Entry, facts: Facts, length: int) -> errors.SQSError | None:
     """Return why this queue does not take a message."""
     try:
-        check(entry, facts)
+        messages.check(entry, facts)
     except errors.SQSError as error:
         return error
     most = facts.MaximumMessageSize
-    return errors.BatchedMessageTooLong(most) if size > most else None
+    return errors.BatchedMessageTooLong(most) if length > most else None
 
 
 class DeleteMessageBatch(BatchAction):
@@ -314,7 +171,7 @@ class DeleteMessageBatch(BatchAction):
 
     entry_model = DeleteMessageBatchRequestEntry
 
-    Entries: Annotated[list[Any], _right(DeleteMessageBatchRequestEntry)]
+    Entries: Annotated[list[Any], right(DeleteMessageBatchRequestEntry)]
 
     function: ClassVar[str] = "quest_delete"
     repeat: ClassVar[bool] = True
@@ -330,7 +187,7 @@ class ChangeMessageVisibilityBatch(BatchAction):
 
     entry_model = ChangeMessageVisibilityBatchRequestEntry
 
-    Entries: Annotated[list[Any], _right(ChangeMessageVisibilityBatchRequestEntry)]
+    Entries: Annotated[list[Any], right(ChangeMessageVisibilityBatchRequestEntry)]
 
     function: ClassVar[str] = "quest_change_visibility"
     repeat: ClassVar[bool] = True
@@ -345,7 +202,7 @@ class ChangeMessageVisibilityBatch(BatchAction):
 def _outcome(status: bytes, handle: str, timeout: int | None = None) -> dict[str, Any] | errors.SQSError:
     """Return what became of a handle."""
     try:
-        outcome(status, handle, timeout)
+        messages.outcome(status, handle, timeout)
     except errors.SQSError as error:
         return error
     return {}

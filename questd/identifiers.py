@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from itertools import islice
 
 _ID = struct.Struct("16s")
-_BATCH = 256
-_VERSION = int.from_bytes(bytes.fromhex("00000000 0000 4000 8000 000000000000") * _BATCH)
-_RANDOM = int.from_bytes(bytes.fromhex("ffffffff ffff 0fff 3fff ffffffffffff") * _BATCH)
+_BATCH = 256 * _ID.size
+_VERSION_4 = bytes(0x40 | byte & 0x0F for byte in range(256))
+_VARIANT = bytes(0x80 | byte & 0x3F for byte in range(256))
 _COUNTED = 2**20
 
 _TO_13, _TO_17, _FROM_17 = slice(13), slice(13, 17), slice(17, None)
@@ -25,9 +25,11 @@ os.register_at_fork(after_in_child=_forget)
 
 
 def _made() -> Iterator[bytes]:
-    size = _BATCH * _ID.size
     while True:
-        for (raw,) in _ID.iter_unpack((int.from_bytes(os.urandom(size)) & _RANDOM | _VERSION).to_bytes(size)):
+        batch = bytearray(os.urandom(_BATCH))
+        batch[6 :: _ID.size] = batch[6 :: _ID.size].translate(_VERSION_4)
+        batch[8 :: _ID.size] = batch[8 :: _ID.size].translate(_VARIANT)
+        for (raw,) in _ID.iter_unpack(batch):
             yield raw
 
 

@@ -19,13 +19,13 @@ from questd.mistakes import missing
 from questd.request import Request
 
 try:
-    from _md5 import md5 as SHORT_MD5  # type: ignore[import-not-found]
+    from _md5 import md5 as md5_of_short  # type: ignore[import-not-found]
 except ImportError:  # a Python built without it
-    SHORT_MD5 = partial(hashlib.md5, usedforsecurity=False)
+    md5_of_short = partial(hashlib.md5, usedforsecurity=False)
 
-SHORT = 1024
-"""Bytes of a body whose digest Python's own MD5 makes sooner than OpenSSL's, which begins slowly and then is thrice as
-fast: for 100 bytes 2,900 instructions against 5,100."""
+SHORT = 512
+"""Bytes of a body of which Python's own MD5 has the digest sooner than OpenSSL's, which is slow to begin and fast then:
+of 100 bytes in 2,900 instructions, not 5,100; but of 1 KiB in 2.6 µs, not 2.3."""
 
 RECORD = struct.Struct(">6s16sI")
 """How a record begins: sent ms, MessageId, length of the head. Head (a msgpack map) and body follow."""
@@ -180,7 +180,7 @@ def sent(message_id: bytes, reply: list[Any], place: int = 0) -> tuple[bytes, in
 
 def md5_of(body: bytes) -> str:
     """Return the digest of a body."""
-    digest = SHORT_MD5(body) if len(body) <= SHORT else hashlib.md5(body, usedforsecurity=False)
+    digest = md5_of_short(body) if len(body) <= SHORT else hashlib.md5(body, usedforsecurity=False)
     return digest.hexdigest()
 
 

@@ -13,7 +13,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from questd import errors
 from questd.action import Action, Questd, QueueAction
 from questd.actions import ACTIONS
-from questd.batches import MOST, BatchAction, DeleteMessageBatch, Wrong
+from questd.batch_entries import MOST, Wrong
+from questd.batches import BatchAction, DeleteMessageBatch
 from questd.messages import DeleteMessage
 from questd.receive import ReceiveMessage
 from questd.request import Request
