@@ -21,7 +21,7 @@ from questd.batch_entries import (
     one_by_one,
     right,
 )
-from questd.identifiers import as_text, new_ids
+from questd.identifiers import as_texts, new_ids
 from questd.mistakes import mistake
 from questd.request import Request
 
@@ -148,8 +148,8 @@ def _asked_bare(entries: list[Entry], beginning: bytes, end: tuple[int, ...]) ->
     def meaning(_: list[Any]) -> dict[str, Any]:
         return {
             "Successful": [
-                {"Id": name, "MD5OfMessageBody": messages.md5_of(body), "MessageId": as_text(raw)}
-                for name, body, raw in zip(map(ID, entries), bodies, ids, strict=True)
+                {"Id": name, "MD5OfMessageBody": messages.md5_of(body), "MessageId": text}
+                for name, body, text in zip(map(ID, entries), bodies, as_texts(ids), strict=True)
             ]
         }
 

@@ -9,10 +9,10 @@ from pydantic import AfterValidator
 
 from questd import errors, message_attributes
 from questd.action import CallAction, Facts, Integer, Meaning, Questd, Strings, TakesMore, between
-from questd.identifiers import as_text
+from questd.identifiers import as_text, as_texts
 from questd.library import key_of
 from questd.longpoll import FIRST, MORE, SERVER_TIME
-from questd.messages import RECORD, id_of_128, md5_of, sequence_number
+from questd.messages import MESSAGE_ID, RECORD, id_of_128, md5_of, sequence_number
 from questd.request import Request
 
 TOO_MANY = 2
@@ -102,11 +102,13 @@ class ReceiveMessage(CallAction):
         if len(reply) <= FIRST:
             return {}
         request.undo = lambda: self.take_back(questd, reply)
+        if self.AttributeNames or self.MessageSystemAttributeNames or self.MessageAttributeNames:
+            return {"Messages": [self.shown(questd, *reply[i : i + 4]) for i in range(FIRST, len(reply), 4)]}
         handles, records = reply[FIRST::4], reply[FIRST + 1 :: 4]
-        if not (self.AttributeNames or self.MessageSystemAttributeNames or self.MessageAttributeNames):
-            return {"Messages": list(map(_content, handles, records))}
-        rest = reply[FIRST + 2 :: 4], reply[FIRST + 3 :: 4]
-        return {"Messages": [self.shown(questd, *each) for each in zip(handles, records, *rest, strict=True)]}
+        if len(records) == 1:
+            return {"Messages": [_content(as_text(records[0][MESSAGE_ID]), handles[0], records[0])]}
+        ids = as_texts([record[MESSAGE_ID] for record in records])
+        return {"Messages": list(map(_content, ids, handles, records))}
 
     def _limits(self, questd: Questd, process: str, wait_ms: int, others_ms: int) -> tuple[int | str, ...]:
         """Return what quest_receive gets after the version."""
@@ -171,7 +173,7 @@ class ReceiveMessage(CallAction):
 
     def shown(self, questd: Questd, handle: bytes, record: bytes, count: int, first_ms: int) -> dict[str, Any]:
         """Return a message as AWS shows it, with the attributes asked for; its sequence is the handle's second part."""
-        message = _content(handle, record)
+        message = _content(as_text(record[MESSAGE_ID]), handle, record)
         sent_ms, _, length = RECORD.unpack_from(record)
         head = msgpack.unpackb(record[RECORD.size : RECORD.size + length]) if length else {}
         names = self.names
@@ -188,16 +190,11 @@ class ReceiveMessage(CallAction):
         return message
 
 
-def _content(handle: bytes, record: bytes) -> dict[str, Any]:
+def _content(message_id: str, handle: bytes, record: bytes) -> dict[str, Any]:
     """Return a message without its attributes."""
-    _, message_id, length = RECORD.unpack_from(record)
+    _, _, length = RECORD.unpack_from(record)
     body, text = _readable(record[RECORD.size + length :])
-    return {
-        "MessageId": as_text(message_id),
-        "ReceiptHandle": handle.decode(),
-        "MD5OfBody": md5_of(body),
-        "Body": text,
-    }
+    return {"MessageId": message_id, "ReceiptHandle": handle.decode(), "MD5OfBody": md5_of(body), "Body": text}
 
 
 def _system_attributes(questd: Questd, head: dict[str, Any], sent_ms: int, count: int, first_ms: int) -> dict[str, str]:
