@@ -19,8 +19,9 @@ class Capacity:
     waiting: int = 0
     """Long polls that wait."""
 
-    def check(self) -> None:
-        """Raise TooManyRequests when the latest request is one too many."""
+    def begin(self) -> None:
+        """Count a request, until it is taken from `requests`. Raises TooManyRequests when it is one too many."""
+        self.requests += 1
         if self.requests > self.max_requests:
             raise errors.TooManyRequests(self.max_requests)
 

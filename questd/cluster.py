@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import logging
 import re
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -14,6 +15,7 @@ from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from redis.exceptions import AskError, ClusterDownError, MovedError, RedisError, ResponseError, TryAgainError
 
 from questd.addresses import Addresses
+from questd.calls import Caller
 from questd.durability import Durability
 from questd.pipeline import Pipeline, RedisUnavailable
 from questd.primaries import LEASE, Execute, Primaries, Primary, Route, client_of
@@ -47,7 +49,7 @@ class Cluster(Primaries):
 
     def __init__(self, addresses: Addresses, durability: Durability | None = None) -> None:
         super().__init__(addresses, durability)
-        self.call = self._call
+        self.call, self.begin = self._call, self._begin
         self._by_slot: list[Primary | None] = [None] * REDIS_CLUSTER_HASH_SLOTS
         self._nodes = list(addresses.nodes)
         self._guests: dict[Node, Pipeline] = {}  # of nodes that are getting their first slot
@@ -87,11 +89,18 @@ class Cluster(Primaries):
     def _call(self, *command: Any, **how: Any) -> asyncio.Future[Any]:  # noqa: ANN401  # Pipeline.call's
         """Call a command on the primary that has its key: the first argument of a plain command."""
         try:
-            return self.of(command[3] if command[0] == "FCALL" else command[1]).pipeline.call(*command, **how)
+            return self._of_command(command).call(*command, **how)
         except RedisUnavailable as error:
             future = asyncio.get_running_loop().create_future()
             future.set_exception(error)
             return future
+
+    def _begin(self, command: Sequence[Any], caller: Caller, **how: Any) -> None:  # noqa: ANN401  # Pipeline.begin's
+        """Do the same for a caller that is told."""
+        self._of_command(command).begin(command, caller, **how)
+
+    def _of_command(self, command: Sequence[Any]) -> Pipeline:
+        return self.of(command[3] if command[0] == "FCALL" else command[1]).pipeline
 
     async def after(self, error: ResponseError, key: str) -> Route | None:
         """Return where to repeat a call that came to the wrong node, or to a slot on its way."""

@@ -8,19 +8,20 @@ import asyncio
 import logging
 import math
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import cast
+from typing import Any, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from questd import errors
+from questd.action import Questd
 from questd.answer import PLAIN, Answer, body_limit, refusal
-from questd.errand import Done, Errand
-from questd.heads import CONTINUE, NAMES, head_of
+from questd.errand import Errand
+from questd.heads import CLOSE, CONTINUE, KEEP, NAMES, head_of
 from questd.request import Request
 from questd.settings import Settings
+from questd.whole import request_of
 
 log = logging.getLogger(__name__)
 
@@ -57,8 +58,8 @@ RECEIVE = "ReceiveMessage"
 class Shared:
     """What the connections of one listener have in common."""
 
-    begin: Callable[[Request, Done], Errand]
-    """Has a request answered, whatever is wrong with it: at once or later, what it is given gets the answer."""
+    questd: Questd
+    """Handed on to the errands."""
     settings: Settings
     kept: int = 0
     """Bytes of unfinished requests, large ones and unread answers of all connections: at most `max_kept`."""
@@ -144,7 +145,14 @@ class Connection(asyncio.Protocol):
         """Take what has come: at once, unless enough is waiting."""
         if self._over:
             return
-        if len(data) <= SLICE and len(self._turns) < PIPELINED and not self._unparsed:
+        size = len(data)
+        if size <= SLICE and not (self.answering or self._turns or self._begun or self._unparsed or self._is_full):
+            request = request_of(data, self._peer, self._shared.max_headers)
+            if request:
+                self._keep_open = True
+                self._begin(request)
+                return
+        if size <= SLICE and len(self._turns) < PIPELINED and not self._unparsed:
             self._parse(data)
         else:
             self._parse_some(self._unparsed + data)
@@ -209,7 +217,7 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header; the first counts. Trailers are passed over."""
         headers = self._filling
-        key = NAMES[name]
+        key = NAMES[name.decode()]
         if key not in headers:
             headers[key] = value.decode("utf-8", "surrogateescape")
         elif key == "host" and not self._headed:
@@ -354,21 +362,25 @@ class Connection(asyncio.Protocol):
             if isinstance(turn, Answer):
                 self._refuse(turn)
             else:
-                self.answering, self.deadline = turn, math.inf
-                errand = self._shared.begin(turn, self._answered)
-                self._errand = errand if self.answering is turn else None
+                self._begin(turn)
         self._going_on = False
+
+    def _begin(self, request: Request) -> None:
+        """Have a request answered."""
+        self.answering, self.deadline = request, math.inf
+        errand = self._errand = Errand(self._shared.questd, request, self._answered)
+        errand.begin()
 
     def _answered(self, answer: Answer) -> None:
         """Write the answer to what is being answered, and go on."""
-        turn = cast("Request", self.answering)
+        request: Any = self.answering
         self.answering = self._errand = None
-        if len(turn.body) > SLICE:
-            self._keep(-len(turn.body))
-        keep = self._keep_open and not self._shared.draining and not (self._over and not self._turns)
+        if len(request.body) > SLICE:
+            self._keep(-len(request.body))
+        ends = not self._keep_open or self._shared.draining or (self._over and not self._turns)
         try:
-            self._write(answer, keep=keep, bodiless=turn.method == "HEAD")
-            if not keep:
+            self._write(answer, CLOSE if ends else KEEP, request.method)
+            if ends:
                 self._close()
             elif self._turns or self._unparsed:
                 self._go_on()
@@ -399,7 +411,7 @@ class Connection(asyncio.Protocol):
 
         One that still sends when its connection is closed sees a reset instead.
         """
-        self._write(answer, keep=False)
+        self._write(answer, CLOSE)
         if not self._transport.is_closing() and self._transport.can_write_eof():
             self._transport.write_eof()
         self._lingering = self._loop.call_later(LINGER_SECONDS, self._close)
@@ -408,11 +420,12 @@ class Connection(asyncio.Protocol):
         if self._errand:
             self._errand.cancel()
 
-    def _write(self, answer: Answer, *, keep: bool, bodiless: bool = False) -> None:
+    def _write(self, answer: Answer, connection: str, method: str = "") -> None:
         """Write an answer; one that nobody is there to take is undone."""
-        if self._transport.is_closing() or (self._ended and answer.undo):
+        transport = self._transport
+        if transport.is_closing() or (self._ended and answer.undo):
             if answer.undo:
                 answer.undo()
             return
-        head = head_of(answer, keep=keep)
-        self._transport.write(head if bodiless else head + answer.body)
+        head = head_of(answer, connection)
+        transport.write(head if method == "HEAD" else head + answer.body)

@@ -25,13 +25,6 @@ Done = Callable[[Answer], None]
 """Gets the answer to a request, once."""
 
 
-def begin(questd: Questd, request: Request, done: Done) -> "Errand":
-    """Have a request answered, whatever is wrong with it: `done` gets the answer, at once or later."""
-    errand = Errand(questd, request, done)
-    errand.begin()
-    return errand
-
-
 async def answered(questd: Questd, request: Request) -> Answer:
     """Return the answer to a request, whatever is wrong with it."""
     return await _awaited(Errand.begin, questd, request)
@@ -63,7 +56,7 @@ async def _awaited(begin: Callable[["Errand"], None], questd: Questd, request: R
 
 
 class Errand:
-    """One request. As a caller of functions (together.Caller) it is told the reply."""
+    """One request. As a caller of functions (calls.Caller) it is told the reply."""
 
     __slots__ = (
         *("_action", "_begun", "_counted", "_done", "_id", "_is_given_up", "_meaning", "_protocol", "_questd"),
@@ -80,10 +73,11 @@ class Errand:
     def begin(self) -> None:
         """Begin with it; never raises."""
         questd, request = self._questd, self._request
+        headers = request.headers
         if (
             questd.gate is None
-            and ("origin" in request.headers or "sec-fetch-site" in request.headers)
-            and _is_from_another_site(request.headers)
+            and ("origin" in headers or "sec-fetch-site" in headers)
+            and _is_from_another_site(headers)
         ):
             self._done(Answer(403, PLAIN, b"without access keys, questd answers no web page of another site\n"))
             return
@@ -91,10 +85,11 @@ class Errand:
         if beside:
             self._run(self._tell(beside))
             return
-        request.namespace = namespaces.of_request(questd.home, request.headers, request.target)
-        if request.method == "POST" and _speaks_json(request):
+        request.namespace = namespaces.of_request(questd.home, headers, request.target)
+        method = request.method
+        if method == "POST" and ("x-amz-target" in headers or _has_json(request)):
             self.enter(aws_json)
-        elif request.method in {"GET", "POST"}:
+        elif method in {"GET", "POST"}:
             self.enter(aws_query)
         else:
             self._done(answer.no_operation())
@@ -112,20 +107,19 @@ class Errand:
         self._id = new_request_id()
         self._begun = perf_counter_ns()
         self._counted = True
-        questd.capacity.requests += 1
         try:
-            questd.capacity.check()
+            questd.capacity.begin()
             action = protocol.action_of(request, questd.gate)
             if action is None:
                 self._finish(answer.no_operation())
                 return
             self._action = request.asked = action
-            if not (action.function and self._call(cast("CallAction", action))):
+            if not (action.function and self._call(action)):
                 self._run(self._do())
         except Exception as error:  # noqa: BLE001  # whatever it is, the client gets an answer
             self._fail(error)
 
-    def _call(self, action: CallAction) -> bool:
+    def _call(self, action: Any) -> bool:  # noqa: ANN401  # a CallAction: to cast it is a call of a function
         """Make the call that an action is; tell whether that is all, and nothing has to be found out first."""
         questd, queue = self._questd, action.QueueUrl
         facts = questd.facts.get(queue)
@@ -138,12 +132,12 @@ class Errand:
         except (errors.SQSError, TakesMore):  # the queue may be another one by now: what waits for it finds out
             return False
         call = facts.version, *given
-        questd.together.begin(action.function, facts.key, call, self, grouped=facts.grouped, repeat=action.repeat)
+        questd.together.begin(action.function, facts.key, call, self, facts.grouped, action.repeat)
         return True
 
     def take(self, reply: list[Any]) -> None:
         """Make the answer out of the reply to its call."""
-        if self._is_over():
+        if self._is_given_up and self._is_over():
             self.take_back(reply)
             return
         if reply and reply[0] == b"facts":
@@ -239,9 +233,8 @@ def _is_from_another_site(headers: Mapping[str, str]) -> bool:
     return origin is not None and origin.partition("//")[2] != headers.get("host")
 
 
-def _speaks_json(request: Request) -> bool:
-    headers = request.headers
-    return "x-amz-target" in headers or headers.get("content-type", "").startswith(aws_json.CONTENT_TYPE)
+def _has_json(request: Request) -> bool:
+    return request.headers.get("content-type", "").startswith(aws_json.CONTENT_TYPE)
 
 
 def _log(request: Request, given: Answer, took_ns: int) -> None:

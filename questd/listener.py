@@ -6,11 +6,9 @@ It accepts, ends who is late, drains and closes; what happens on a connection is
 import asyncio
 import socket
 import ssl
-from functools import partial
 
 from questd.action import Questd
 from questd.connection import DRAIN_SECONDS, HEAD_SECONDS, Connection, Shared
-from questd.errand import begin
 from questd.surplus import Surplus
 
 SWEEP_SECONDS = 1.0
@@ -22,7 +20,7 @@ class Listener:
 
     def __init__(self, questd: Questd, finish_seconds: float) -> None:
         self._finish_seconds = finish_seconds
-        self._shared = Shared(partial(begin, questd), questd.settings)
+        self._shared = Shared(questd, questd.settings)
         self._max_connections = questd.settings.max_connections
         self._surplus: set[Surplus] = set()
         self._server: asyncio.Server | None = None

@@ -9,7 +9,7 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,7 @@ from hiredis import pack_command
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 
-from questd.calls import Call, tell
+from questd.calls import Call, Caller, Waiting, tell
 from questd.durability import CannotPromise, Durability, Proof
 from questd.wire import Address, Wire
 
@@ -123,19 +123,25 @@ class Pipeline:
         that reply is the task's to give back.)
         """
         future: asyncio.Future[Any] = self._loop.create_future()
+        try:
+            self.begin(command, Waiting(future, abandoned), repeat=repeat)
+        except RedisUnavailable as error:
+            future.set_exception(error)
+        return future
+
+    def begin(self, command: Sequence[bytes | str | float], caller: Caller, *, repeat: bool) -> None:
+        """Do as `call` does for a caller that is told, later. Raises RedisUnavailable when nothing can be queued."""
         packed = pack_command(command)  # type: ignore[arg-type]  # the stub forgot the dots of tuple[…, ...]
         if self._down is not None:
-            future.set_exception(RedisUnavailable(self._down))
-        elif self.waiting >= self._max_calls or self._bytes + len(packed) > self._max_bytes:
-            future.set_exception(RedisUnavailable("too many calls are waiting for Redis"))
-        else:
-            self._bytes += len(packed)
-            key = self._durability.key_of(command) if self._durability else ""
-            self._queued.append(Call(future, packed, repeat, abandoned, key))
-            if not self._will_write:
-                self._will_write = True
-                self._loop.call_soon(self._write)
-        return future
+            raise RedisUnavailable(self._down)
+        if self.waiting >= self._max_calls or self._bytes + len(packed) > self._max_bytes:
+            raise RedisUnavailable("too many calls are waiting for Redis")
+        self._bytes += len(packed)
+        key = self._durability.key_of(command) if self._durability else ""
+        self._queued.append(Call(caller, packed, repeat, key))
+        if not self._will_write:
+            self._will_write = True
+            self._loop.call_soon(self._write)
 
     def leave(self) -> None:
         """Lose the connection now, for the next one that `find` gives."""
@@ -272,11 +278,13 @@ class Pipeline:
         return self._asking(proof, key, self._held)
 
     def _asking(self, proof: Proof, key: str, held: list[tuple[Call, Any]], *, again: bool = False) -> list[Call]:
+        commands = proof.commands(key)
+        futures = [self._loop.create_future() for _ in commands]
         asking = [
-            Call(self._loop.create_future(), packed, repeat=False, abandoned=None) for packed in proof.commands(key)
+            Call(Waiting(future, None), packed, repeat=False) for future, packed in zip(futures, commands, strict=True)
         ]
         self._bytes += sum(len(call.packed) for call in asking)
-        replies = asyncio.gather(*(call.future for call in asking), return_exceptions=True)
+        replies = asyncio.gather(*futures, return_exceptions=True)
         replies.add_done_callback(partial(self._proved, proof, key, held, again))
         return asking
 

@@ -27,6 +27,9 @@ LEASE = "quest:lease"
 Call = Callable[..., asyncio.Future[Any]]
 """Pipeline.call, or what takes its arguments and does more."""
 
+Begin = Callable[..., None]
+"""The same of Pipeline.begin."""
+
 
 class Route(NamedTuple):
     """Where to repeat a call, and how."""
@@ -90,6 +93,8 @@ class Primaries:
         self.all: list[Primary] = []
         self.call: Call
         """Call a command on the primary that has its key: Pipeline.call."""
+        self.begin: Begin
+        """The same for a caller that is told: Pipeline.begin."""
 
     async def connect(self) -> None:
         """Connect for the first time, and stay connected from then on; raises RedisUnavailable."""
@@ -101,7 +106,7 @@ class Primaries:
         return Pipeline(url, find=find, durability=self._durability)
 
     def _take(self, primary: Primary) -> None:
-        self.all, self.call = [primary], primary.pipeline.call
+        self.all, self.call, self.begin = [primary], primary.pipeline.call, primary.pipeline.begin
         primary.pipeline.connects.append(lambda: self._connected(self.all[0]))
 
     def _connected(self, primary: Primary) -> None:

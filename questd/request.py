@@ -16,7 +16,7 @@ PEEK = "/_aws/sqs/messages"
 """The path at which a ReceiveMessage only looks (localstack.py); region, account and name of a queue may follow."""
 
 
-@dataclass
+@dataclass(slots=True)
 class Request:
     """An HTTP request as either front hands it in."""
 

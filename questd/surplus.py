@@ -9,7 +9,7 @@ from typing import cast
 
 from questd.answer import PLAIN, Answer
 from questd.connection import LINGER_SECONDS
-from questd.heads import head_of
+from questd.heads import CLOSE, head_of
 
 MOST = 256
 """So many of them are told at a time; any more are closed without a word."""
@@ -37,7 +37,7 @@ class Surplus(asyncio.Protocol):
         if self._told:
             return
         self._told = True
-        self._transport.write(head_of(REFUSAL, keep=False))
+        self._transport.write(head_of(REFUSAL, CLOSE))
         if self._transport.can_write_eof():
             self._transport.write_eof()
         else:

@@ -7,10 +7,10 @@ ten calls. It knows how the calls of a function become one, and how its reply is
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from questd import errors
+from questd.calls import Caller, Waiting
 from questd.library import Library, awaited
 
 Arguments = tuple[Any, ...]
@@ -28,61 +28,18 @@ MESSAGE = 4
 """Of quest_receive's reply: how many parts come first, and how many each message has."""
 
 
-class Caller(Protocol):
-    """Who has made a call. He hears of it once, in the tick in which its reply comes; none of these may raise."""
-
-    def take(self, reply: list[Any]) -> None:
-        """Take the reply."""
-
-    def take_back(self, reply: list[Any]) -> None:
-        """Undo what was done: he will hear of a failure, and shall not rely on it."""
-
-    def fail(self, error: Exception) -> None:
-        """Hear that it failed."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Waiting:
-    """A caller that is a coroutine; `abandoned` gets the reply when it has gone."""
-
-    future: asyncio.Future[list[Any]]
-    abandoned: Callable[[Any], None] | None
-
-    def take(self, reply: list[Any]) -> None:
-        """Hand it over."""
-        if not self.future.done():
-            self.future.set_result(reply)
-        else:
-            self.take_back(reply)
-
-    def take_back(self, reply: list[Any]) -> None:
-        """Give it to nobody."""
-        if self.abandoned:
-            self.abandoned(reply)
-
-    def fail(self, error: Exception) -> None:
-        """Raise the error."""
-        if not self.future.done():
-            self.future.set_exception(error)
-
-
 @dataclass(frozen=True, slots=True)
 class Kind:
     """How calls of one function become one."""
 
-    mark: Callable[[Arguments], Hashable]
-    """What calls must have in common."""
+    mark: Callable[[Arguments], Hashable] | None
+    """What calls must have in common; None: the version."""
     merge: Callable[[Sequence[Arguments]], Arguments]
     """The arguments of one call that does what these do."""
     split: Callable[[list[Any], Sequence[Arguments]], list[list[Any]]]
     """The reply that each of them would have got, out of the reply to all."""
     weight: Callable[[Arguments], int]
     """How much a call is to do."""
-
-
-def _version(call: Arguments) -> Hashable:
-    version: Hashable = call[0]
-    return version
 
 
 def _weight_of_sent(call: Arguments) -> int:
@@ -169,9 +126,9 @@ def _split_groups(reply: list[Any], calls: Sequence[Arguments]) -> list[list[Any
 
 
 KINDS = {
-    "quest_send": Kind(_version, _sent_together, _split_sent, _weight_of_sent),
-    "quest_delete": Kind(_version, _appended, _split_deleted, lambda call: len(call) - 1),
-    "quest_change_visibility": Kind(_version, _appended, _split_changed, lambda call: len(call) // 2),
+    "quest_send": Kind(None, _sent_together, _split_sent, _weight_of_sent),
+    "quest_delete": Kind(None, _appended, _split_deleted, lambda call: len(call) - 1),
+    "quest_change_visibility": Kind(None, _appended, _split_changed, lambda call: len(call) // 2),
     "quest_receive": Kind(_receiving, _received_together, _split_received, lambda call: int(call[1])),
 }
 """The functions whose calls can be done together."""
@@ -186,9 +143,10 @@ one."""
 class _Group:
     """Calls of this tick that will be one."""
 
-    __slots__ = ("callers", "calls", "function", "key", "kind", "repeat", "weight")
+    __slots__ = ("_together", "callers", "calls", "function", "key", "kind", "repeat", "weight")
 
-    def __init__(self, function: str, kind: Kind, key: str, *, repeat: bool) -> None:
+    def __init__(self, together: "Together", function: str, kind: Kind, key: str, *, repeat: bool) -> None:
+        self._together = together
         self.function = function
         self.kind = kind
         self.key = key
@@ -200,7 +158,9 @@ class _Group:
     def apart(self) -> list["_Group"]:
         """Return a group for each call; none when there is but one."""
         alone = [
-            _Group(self.function, self.kind, self.key, repeat=self.repeat) for _ in self.calls if len(self.calls) > 1
+            _Group(self._together, self.function, self.kind, self.key, repeat=self.repeat)
+            for _ in self.calls
+            if len(self.calls) > 1
         ]
         for one, call, caller in zip(alone, self.calls, self.callers, strict=False):
             one.calls, one.callers = [call], [caller]
@@ -211,25 +171,32 @@ class _Group:
         given = self.calls[0] if len(self.calls) == 1 else self.kind.merge(self.calls)
         return "FCALL", self.function, 1, self.key, *given
 
-    def deal(self, reply: list[Any]) -> None:
+    def take(self, reply: list[Any]) -> None:
         """Give each caller what is his."""
-        for caller, part in zip(self.callers, self._parts(reply), strict=True):
-            caller.take(part)
+        try:
+            for caller, part in zip(self.callers, self._parts(reply), strict=True):
+                caller.take(part)
+        except Exception as failure:  # noqa: BLE001  # a reply that cannot be dealt out: nobody may wait for ever
+            self.tell_all(failure)
 
     def take_back(self, reply: list[Any]) -> None:
         """Give nobody what was his: they will hear of a failure."""
         for caller, part in zip(self.callers, self._parts(reply), strict=True):
             caller.take_back(part)
 
+    def fail(self, error: Exception) -> None:
+        """Go on, if that can be done."""
+        self._together.recover(self, error)
+
+    def tell_all(self, error: Exception) -> None:
+        """Tell every caller of a failure."""
+        for caller in self.callers:
+            caller.fail(type(error)(*error.values) if isinstance(error, errors.SQSError) else error)
+
     def _parts(self, reply: list[Any]) -> list[list[Any]]:
         if len(self.calls) == 1 or reply[:1] == [b"facts"]:
             return [reply] * len(self.calls)
         return self.kind.split(reply, self.calls)
-
-    def fail(self, error: Exception) -> None:
-        """Tell every caller."""
-        for caller in self.callers:
-            caller.fail(type(error)(*error.values) if isinstance(error, errors.SQSError) else error)
 
 
 class Together:
@@ -258,18 +225,24 @@ class Together:
         Not a coroutine: each one on the way of a reply costs a request a hundredth.
         """
         future: asyncio.Future[list[Any]] = self._loop.create_future()
-        self.begin(function, key, call, _Waiting(future, abandoned), grouped=grouped, repeat=repeat)
+        self.begin(function, key, call, Waiting(future, abandoned), grouped, repeat)
         return awaited(future, abandoned) if abandoned else future
 
-    def begin(  # noqa: PLR0913  # a call, and how it may be made
-        self, function: str, key: str, call: Arguments, caller: Caller, *, grouped: bool, repeat: bool = False
+    def begin(  # noqa: PLR0913, PLR0917  # a call, and how it may be made
+        self,
+        function: str,
+        key: str,
+        call: Arguments,
+        caller: Caller,
+        grouped: bool,  # noqa: FBT001  # Python takes long over keywords
+        repeat: bool,  # noqa: FBT001
     ) -> None:
         """Make a call for a caller that hears of it."""
         kind = (KINDS_WITH_GROUPS if grouped else KINDS)[function]
-        mark = (function, key, kind.mark(call))
+        mark = (function, key, kind.mark(call) if kind.mark else call[0])
         group = self._open.get(mark)
         if group is None:
-            group = self._open[mark] = _Group(function, kind, key, repeat=repeat)
+            group = self._open[mark] = _Group(self, function, kind, key, repeat=repeat)
             if not self._called:
                 self._called = True
                 self._loop.call_soon(self._begin_all)
@@ -290,32 +263,24 @@ class Together:
     def _begin(self, group: _Group) -> None:
         self.merged += len(group.calls) - 1
         try:
-            reply = self._library.primaries.call(*group.command(), repeat=group.repeat, abandoned=group.take_back)
+            self._library.primaries.begin(group.command(), group, repeat=group.repeat)
         except Exception as error:  # noqa: BLE001  # nobody may wait for a call that could not be made
             self._loop.call_soon(group.fail, error)  # not now: who hears of it may begin with the next call
-        else:
-            reply.add_done_callback(partial(self._replied, group))
 
-    def _replied(self, group: _Group, reply: asyncio.Future[Any]) -> None:
-        error = reply.exception()
-        if error is None:
-            try:
-                group.deal(reply.result())
-            except Exception as failure:  # noqa: BLE001  # as above
-                group.fail(failure)
-            return
+    def recover(self, group: _Group, error: Exception) -> None:
+        """Go on with calls that failed."""
         task = self._loop.create_task(self._recover(group, error))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _recover(self, group: _Group, error: BaseException) -> None:
+    async def _recover(self, group: _Group, error: Exception) -> None:
         try:
             how: dict[str, Any] = {"repeat": group.repeat, "abandoned": group.take_back}
-            group.deal(await self._library.recover(error, group.command(), **how))
+            group.take(await self._library.recover(error, group.command(), **how))
         except errors.QueueFull as full:  # for all of them, but there may be room for some
             if len(group.calls) == 1:
-                group.fail(full)
+                group.tell_all(full)
             for alone in group.apart():
                 self._begin(alone)
         except Exception as failure:  # noqa: BLE001  # whatever it is, each of those who wait must hear of it
-            group.fail(failure)
+            group.tell_all(failure)

@@ -5,35 +5,35 @@ from typing import Any
 
 import pytest
 
-from questd.calls import Call, tell
+from questd.calls import Call, Waiting, tell
 
 
-def made() -> tuple[Call, list[Any]]:
-    """Return a call, and the replies that `abandoned` gets."""
-    abandoned: list[Any] = []
-    return Call(asyncio.get_running_loop().create_future(), b"", repeat=False, abandoned=abandoned.append), abandoned
+def made() -> tuple[Call, asyncio.Future[Any], list[Any]]:
+    """Return a call, what its caller waits for, and the replies that `abandoned` gets."""
+    future, abandoned = asyncio.get_running_loop().create_future(), list[Any]()
+    return Call(Waiting(future, abandoned.append), b"", repeat=False), future, abandoned
 
 
 async def test_a_reply_goes_to_the_caller_or_back() -> None:
     """The caller gets the reply; one that he is not there for is abandoned."""
-    call, abandoned = made()
+    call, future, abandoned = made()
     call.answer(1)
-    assert (await call.future, abandoned) == (1, [])
-    call, abandoned = made()
-    call.future.cancel()
+    assert (await future, abandoned) == (1, [])
+    call, future, abandoned = made()
+    future.cancel()
     call.answer(1)
     assert abandoned == [1]
 
 
 async def test_a_reply_that_is_taken_back() -> None:
     """The caller hears of an error and the reply is abandoned, whether he is there or not."""
-    call, abandoned = made()
+    call, future, abandoned = made()
     call.take_back(1, ValueError("lost"))
     with pytest.raises(ValueError, match="lost"):
-        await call.future
+        await future
     assert abandoned == [1]
-    call, abandoned = made()
-    call.future.cancel()
+    call, future, abandoned = made()
+    future.cancel()
     call.take_back(1, ValueError("lost"))
     assert abandoned == [1]
 

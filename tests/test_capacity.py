@@ -58,18 +58,17 @@ async def busy(sqs: Sqs, url: str, redis: RedisServer) -> AsyncIterator[None]:
 def test_the_counts() -> None:
     """A long poll counts as one that waits while it does, and as a request before and after that; never as both."""
     capacity = Capacity(max_requests=1, max_waiting=1)
-    capacity.requests += 1
-    capacity.check()
+    capacity.begin()
     capacity.begin_wait()
     assert (capacity.requests, capacity.waiting) == (0, 1)
-    capacity.requests += 1
-    capacity.check()
+    capacity.begin()
     with pytest.raises(errors.TooManyWaiting, match="1 long polls wait"):
         capacity.begin_wait()
     capacity.end_wait()
     assert (capacity.requests, capacity.waiting) == (2, 0)
+    capacity.requests -= 1
     with pytest.raises(errors.TooManyRequests, match="1 requests at a time"):
-        capacity.check()
+        capacity.begin()
 
 
 async def test_more_requests_than_allowed(sqs: Sqs, own_redis: RedisServer) -> None:

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from questd import connection, heads, library
+from questd.action import Questd
 from questd.answer import Answer
 from questd.listener import Listener
 from questd.request import Request
@@ -161,10 +162,10 @@ async def test_an_answer_that_cannot_be_written(
     """It ends the connection: its client neither waits forever nor takes the next answer for this one."""
     written = heads.head_of
 
-    def broken(given: Answer, *, keep: bool) -> bytes:
+    def broken(given: Answer, more: str) -> bytes:
         if given.status == 404:
             raise ValueError("a mistake of ours")
-        return written(given, keep=keep)
+        return written(given, more)
 
     monkeypatch.setattr(connection, "head_of", broken)
     url = await sqs.create()
@@ -546,7 +547,7 @@ BODIES = (
 )  # fmt: skip
 
 
-def _strange(chance: Random) -> bytes:
+def strange(chance: Random) -> bytes:
     """Return up to three requests made of parts that each are, or look, right."""
     raw = b""
     for _ in range(chance.randrange(1, 4)):
@@ -560,9 +561,9 @@ def _strange(chance: Random) -> bytes:
 @given(chance=st.randoms(use_true_random=False), cuts=st.lists(st.integers(0, 400), max_size=6))
 def test_strange_requests(chance: Random, cuts: list[int]) -> None:
     """Requests that others read in two ways are read in one, however they are cut, and none is taken for two."""
-    raw = _strange(chance)
-    turns = _turns([], raw)
-    assert _turns(cuts, raw) == turns
+    raw = strange(chance)
+    turns = turns_of([], raw)
+    assert turns_of(cuts, raw) == turns
     assert all(keep for _, keep in turns[:-1])
     for turn, keep in turns:
         if isinstance(turn, Request) and turn.method == "CONNECT":
@@ -578,7 +579,7 @@ def test_strange_requests(chance: Random, cuts: list[int]) -> None:
 @given(chance=st.randoms(use_true_random=False))
 async def test_strange_requests_over_a_socket(sqs: Sqs, chance: Random, caplog: pytest.LogCaptureFixture) -> None:
     """Whatever bytes come, what goes back is HTTP, no failure of the server, and others are answered."""
-    raw = _strange(chance)
+    raw = strange(chance)
     if chance.random() < 0.5:
         raw = with_noise(raw, chance)
     with pytest.MonkeyPatch.context() as patched:
@@ -596,17 +597,15 @@ async def test_strange_requests_over_a_socket(sqs: Sqs, chance: Random, caplog: 
 
 def _parsed(cuts: list[int], raw: bytes) -> list[tuple[bytes, bool]]:
     """Feed a connection without a socket; the bodies of what it would answer, and whether more may follow."""
-    return [(turn.body, keep) for turn, keep in _turns(cuts, raw)]
+    return [(turn.body, keep) for turn, keep in turns_of(cuts, raw)]
 
 
-def _turns(cuts: list[int], raw: bytes) -> list[tuple[Request | Answer, bool]]:
+def turns_of(cuts: list[int], raw: bytes) -> list[tuple[Request | Answer, bool]]:
     """Feed a connection without a socket; what it would answer, and whether more may follow."""
 
     async def feed() -> list[tuple[Request | Answer, bool]]:
-        def begin(turn: object, _: object) -> Any:
-            raise AssertionError(f"{turn} was begun though the client reads nothing")
-
-        one = connection.Connection(connection.Shared(begin, Settings(max_message_size=BODY_LIMIT // 8)))
+        nobody = cast("Questd", None)  # nothing is begun: the client reads nothing
+        one = connection.Connection(connection.Shared(nobody, Settings(max_message_size=BODY_LIMIT // 8)))
         one.connection_made(_Mute())
         one.pause_writing()  # so that every turn stays in its place
         ends = sorted({0, len(raw), *(cut for cut in cuts if cut < len(raw))})

@@ -21,6 +21,13 @@ def _request(action: str, **members: Any) -> Request:
     )
 
 
+def begun(questd: Questd, request: Request, done: errand.Done) -> errand.Errand:
+    """Begin a request as a front does."""
+    one = errand.Errand(questd, request, done)
+    one.begin()
+    return one
+
+
 def _parsed(given: Answer) -> dict[str, Any]:
     assert given.status == 200, given.body
     parsed: dict[str, Any] = json.loads(given.body or b"{}")
@@ -78,11 +85,11 @@ async def test_one_call_is_no_task(queue: Questd) -> None:
         ("ReceiveMessage", {}),
         ("DeleteMessage", {"ReceiptHandle": "none"}),
     ):
-        errand.begin(queue, _request(action, **members), answers.take)
+        begun(queue, _request(action, **members), answers.take)
         assert asyncio.all_tasks() == before, action
     await answers.all.wait()
     assert sorted(given.status for given in answers.given) == [200, 200, 404]
-    poll = errand.begin(queue, _request("ReceiveMessage", WaitTimeSeconds=20, VisibilityTimeout=0), answers.take)
+    poll = begun(queue, _request("ReceiveMessage", WaitTimeSeconds=20, VisibilityTimeout=0), answers.take)
     assert len(asyncio.all_tasks()) == len(before) + 1
     poll.cancel()
 
@@ -114,7 +121,7 @@ async def test_one_answer_that_cannot_be_handed_over(queue: Questd, caplog: pyte
 
     answers = Answers(2)
     for done in (answers.take, broken, answers.take):
-        errand.begin(queue, _request("SendMessage", MessageBody="x"), done)
+        begun(queue, _request("SendMessage", MessageBody="x"), done)
     await answers.all.wait()
     assert [given.status for given in answers.given] == [200, 200]
     assert "could not be handed over" in caplog.text
@@ -151,7 +158,7 @@ async def test_a_caller_that_goes_in_the_tick_of_its_answer(queue: Questd) -> No
 
 async def test_what_was_cancelled_is_counted_no_more(queue: Questd) -> None:
     """A task that is cancelled before it has begun is out of the requests in flight all the same."""
-    errand.begin(queue, _request("ReceiveMessage", WaitTimeSeconds=20), lambda _: None).cancel()
+    begun(queue, _request("ReceiveMessage", WaitTimeSeconds=20), lambda _: None).cancel()
     assert queue.capacity.requests == 1
     await idle(queue)
 
@@ -163,7 +170,7 @@ async def test_what_was_given_up_is_undone(queue: Questd, *, knows_the_clock: bo
     if not knows_the_clock:  # the call does nothing then, and is made again
         queue.ahead_ms.clear()
     answers = Answers(1)
-    errand.begin(queue, _request("ReceiveMessage"), answers.take).cancel()
+    begun(queue, _request("ReceiveMessage"), answers.take).cancel()
     await idle(queue)
     await check_received_once(queue)
     assert not answers.given

@@ -20,7 +20,7 @@ from questd.action import Questd
 from questd.actions import ACTIONS
 from questd.answer import Answer
 from questd.errand import answered
-from questd.heads import head_of
+from questd.heads import KEEP, head_of
 from questd.request import Request
 from questd.settings import Settings
 from tests.client import Sqs
@@ -102,7 +102,7 @@ class Place:
             return None
         assert time.process_time() - begun < SECONDS, request
         check_answer(given.status, given.content_type, given.headers, given.body)
-        assert head_of(given, keep=True).count(b"\r\n") == 6 + len(given.headers), given
+        assert head_of(given, KEEP).count(b"\r\n") == 6 + len(given.headers), given
         if given.status != 200:
             assert self.digest() == before, (request, given)
         elif self.digest() != before:

@@ -238,6 +238,7 @@ def test_messages_are_dealt_out(wanted: list[int], there: int, expected: list[li
 def test_those_that_wait_are_apart() -> None:
     """A receive that waits is told nothing of a full queue, and one that does not is: they are no one call."""
     mark = KINDS["quest_receive"].mark
+    assert mark
     assert mark(_receive(1, 0)) == mark(_receive(10, 0)) != mark(_receive(1, 500)) == mark(_receive(1, 20_000))
 
 
