@@ -3,7 +3,7 @@
 import os
 import uuid
 
-from questd.identifiers import as_text, new_id, new_ids, new_request_id
+from questd.identifiers import as_text, as_texts, new_id, new_ids, new_request_id
 
 
 def test_they_are_version_4_uuids() -> None:
@@ -17,8 +17,11 @@ def test_they_are_version_4_uuids() -> None:
 
 
 def test_the_text_is_the_usual_one() -> None:
-    """The text of 16 bytes is as the standard library has it."""
-    assert all(as_text(raw) == str(uuid.UUID(bytes=raw)) for raw in (bytes(16), bytes(range(16)), b"\xff" * 16))
+    """The text of 16 bytes is as the standard library has it, made alone or with others."""
+    raws = [bytes(16), bytes(range(16)), b"\xff" * 16, *new_ids(7)]
+    usual = [str(uuid.UUID(bytes=raw)) for raw in raws]
+    assert [as_text(raw) for raw in raws] == usual
+    assert [as_texts(raws[:count]) for count in range(1, 11)] == [usual[:count] for count in range(1, 11)]
 
 
 def test_a_forked_process_has_others() -> None:
