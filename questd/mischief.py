@@ -13,7 +13,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from questd import errors
 from questd.action import Action, Questd, QueueAction
 from questd.actions import ACTIONS
-from questd.batches import MOST, BatchAction, DeleteMessageBatch, Wrong
+from questd.batch_entries import MOST, Wrong
+from questd.batches import BatchAction, DeleteMessageBatch
 from questd.messages import DeleteMessage
 from questd.receive import ReceiveMessage
 from questd.request import Request
@@ -111,7 +112,7 @@ class _Trouble:
         """Return the batch with some of its right entries made wrong."""
         right = [not isinstance(entry, Wrong) and self._strikes("batch_failures") for entry in action.Entries]
         entries = [
-            Wrong(vars(entry), errors.ServiceUnavailable(REASON)) if strikes else entry
+            Wrong(entry, errors.ServiceUnavailable(REASON)) if strikes else entry
             for entry, strikes in zip(action.Entries, right, strict=True)
         ]
         return action.model_copy(update={"Entries": entries})
@@ -142,10 +143,10 @@ class _Trouble:
 
     async def _batch_deleted(self, questd: Questd, request: Request, action: DeleteMessageBatch) -> dict[str, Any]:
         """Delete all but those that come back, and say that all were deleted."""
-        back = await self._back(questd, action.QueueUrl, [entry.ReceiptHandle for entry in action.right()])
-        rest = [entry for entry in action.Entries if isinstance(entry, Wrong) or entry.ReceiptHandle not in back]
+        back = await self._back(questd, action.QueueUrl, [entry["ReceiptHandle"] for entry in action.right()])
+        rest = [entry for entry in action.Entries if isinstance(entry, Wrong) or entry["ReceiptHandle"] not in back]
         result = await action.model_copy(update={"Entries": rest})(questd, request) or {}
-        spared = [{"Id": entry.Id} for entry in action.Entries if entry not in rest]
+        spared = [{"Id": entry["Id"]} for entry in action.Entries if entry not in rest]
         return result | {"Successful": [*result.get("Successful", []), *spared]} if spared else result
 
     async def _back(self, questd: Questd, queue: str, handles: list[str]) -> set[str]:

@@ -9,6 +9,10 @@ TELLABLE = 1000
 """Mistakes of a request that are looked at one by one: to look at a million would take a process half a minute."""
 
 
+ABSENT = {"missing", "string_too_short", "bytes_too_short"}
+"""What must be given may not be empty."""
+
+
 def mistake(error: ValidationError) -> errors.SQSError:
     """Return the error that AWS gives for what pydantic found wrong: of several mistakes, the first to be met."""
     if error.error_count() > TELLABLE:
@@ -25,7 +29,7 @@ def _meaning(detail: ErrorDetails) -> errors.SQSError:
     nested_null = value is None and kind != "missing" and len(location) > 1
     if kind == "json_invalid" or not location or nested_null:
         return errors.SerializationException()
-    if kind == "missing" or value is None:
+    if kind in ABSENT or value is None:
         return missing(str(location[-1]))
     return _wrong_type(kind, value)
 

@@ -9,10 +9,10 @@ from pydantic import AfterValidator
 
 from questd import errors, message_attributes
 from questd.action import CallAction, Facts, Integer, Meaning, Questd, Strings, TakesMore, between
-from questd.identifiers import as_text
+from questd.identifiers import as_text, as_texts
 from questd.library import key_of
 from questd.longpoll import FIRST, MORE, SERVER_TIME
-from questd.messages import RECORD, id_of_128, md5_of, sequence_number
+from questd.messages import MESSAGE_ID, RECORD, id_of_128, md5_of, sequence_number
 from questd.request import Request
 
 TOO_MANY = 2
@@ -65,6 +65,11 @@ class ReceiveMessage(CallAction):
     ReceiveRequestAttemptId: AttemptId | None = None
 
     @cached_property
+    def names(self) -> frozenset[str]:
+        """The system attributes asked for, each once."""
+        return frozenset((*(self.AttributeNames or ()), *(self.MessageSystemAttributeNames or ())))
+
+    @cached_property
     def wanted(self) -> frozenset[str]:
         """The user attributes asked for, each once."""
         return frozenset(self.MessageAttributeNames or ())
@@ -97,7 +102,13 @@ class ReceiveMessage(CallAction):
         if len(reply) <= FIRST:
             return {}
         request.undo = lambda: self.take_back(questd, reply)
-        return {"Messages": [self.shown(questd, *reply[i : i + 4]) for i in range(FIRST, len(reply), 4)]}
+        if self.AttributeNames or self.MessageSystemAttributeNames or self.MessageAttributeNames:
+            return {"Messages": [self.shown(questd, *reply[i : i + 4]) for i in range(FIRST, len(reply), 4)]}
+        handles, records = reply[FIRST::4], reply[FIRST + 1 :: 4]
+        if len(records) == 1:
+            return {"Messages": [_content(as_text(records[0][MESSAGE_ID]), handles[0], records[0])]}
+        ids = as_texts([record[MESSAGE_ID] for record in records])
+        return {"Messages": list(map(_content, ids, handles, records))}
 
     def _limits(self, questd: Questd, process: str, wait_ms: int, others_ms: int) -> tuple[int | str, ...]:
         """Return what quest_receive gets after the version."""
@@ -162,26 +173,28 @@ class ReceiveMessage(CallAction):
 
     def shown(self, questd: Questd, handle: bytes, record: bytes, count: int, first_ms: int) -> dict[str, Any]:
         """Return a message as AWS shows it, with the attributes asked for; its sequence is the handle's second part."""
-        sent_ms, message_id, length = RECORD.unpack_from(record)
+        message = _content(as_text(record[MESSAGE_ID]), handle, record)
+        sent_ms, _, length = RECORD.unpack_from(record)
         head = msgpack.unpackb(record[RECORD.size : RECORD.size + length]) if length else {}
-        body, text = _readable(record[RECORD.size + length :])
-        message: dict[str, Any] = {
-            "MessageId": as_text(message_id),
-            "ReceiptHandle": handle.decode(),
-            "MD5OfBody": md5_of(body),
-            "Body": text,
-        }
-        if self.AttributeNames or self.MessageSystemAttributeNames:
-            names = {*(self.AttributeNames or ()), *(self.MessageSystemAttributeNames or ())}
+        names = self.names
+        if names:
             attributes = _system_attributes(questd, head, int.from_bytes(sent_ms), count, first_ms)
             if "MessageDeduplicationId" in head:
                 attributes["SequenceNumber"] = sequence_number(int(handle.split(b"-")[1]))
-            shown = {name: value for name, value in attributes.items() if "All" in names or name in names}
-            if shown:
-                message["Attributes"] = shown
+            if "All" not in names:
+                attributes = {name: value for name, value in attributes.items() if name in names}
+            if attributes:
+                message["Attributes"] = attributes
         if "MessageAttributes" in head:
             message |= _user_attributes(head["MessageAttributes"], self.wanted)
         return message
+
+
+def _content(message_id: str, handle: bytes, record: bytes) -> dict[str, Any]:
+    """Return a message without its attributes."""
+    _, _, length = RECORD.unpack_from(record)
+    body, text = _readable(record[RECORD.size + length :])
+    return {"MessageId": message_id, "ReceiptHandle": handle.decode(), "MD5OfBody": md5_of(body), "Body": text}
 
 
 def _system_attributes(questd: Questd, head: dict[str, Any], sent_ms: int, count: int, first_ms: int) -> dict[str, str]:
@@ -192,6 +205,8 @@ def _system_attributes(questd: Questd, head: dict[str, Any], sent_ms: int, count
         "ApproximateReceiveCount": str(count + head.get("ReceiveCount", 0)),
         "ApproximateFirstReceiveTimestamp": str(head.get("FirstReceive_ms", first_ms)),
     }
+    if not head:
+        return attributes
     attributes |= {name: head[name] for name in SHOWN_AS_STORED if name in head}
     if "DeadLetterQueueSource" in head:
         attributes["DeadLetterQueueSourceArn"] = questd.arn(head["DeadLetterQueueSource"])
@@ -213,10 +228,9 @@ def _readable(body: bytes) -> tuple[bytes, str]:
     """Return a body and its text. What a Redis client sent may be no text of SQS; the digest must fit what is shown."""
     try:
         text = body.decode()
-    except UnicodeDecodeError:
-        text = body.decode(errors="replace")
-    else:
         if message_attributes.is_text(body):
             return body, text
+    except UnicodeDecodeError:
+        text = body.decode(errors="replace")
     text = message_attributes.FORBIDDEN.sub("\ufffd", text)
     return text.encode(), text

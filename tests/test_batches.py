@@ -1,11 +1,10 @@
 """The batch actions over HTTP: what refuses a whole batch, what fails one entry, and what comes back (contract 8)."""
 
+import json
 from typing import Any
 
-import pytest
-
 from questd import errors
-from tests.client import Sqs, serving
+from tests.client import JSON, Sqs, serving
 from tests.servers import RedisServer
 
 ACTIONS = ("SendMessageBatch", "DeleteMessageBatch", "ChangeMessageVisibilityBatch")
@@ -17,48 +16,6 @@ def entries(count: int) -> list[dict[str, Any]]:
         {"Id": f"id_{i}", "MessageBody": str(i), "ReceiptHandle": "garbage", "VisibilityTimeout": 0}
         for i in range(count)
     ]
-
-
-@pytest.mark.parametrize("action", ACTIONS)
-async def test_what_refuses_a_whole_batch(sqs: Sqs, action: str) -> None:
-    """No entry, more than ten, a bad id, an id twice: nothing is done, and AWS's code and words (contract 8.1)."""
-    url = await sqs.create()
-    prefix = "AWS.SimpleQueueService"
-    twice = [*entries(3), entries(3)[2]]
-    for given, name, text in [
-        ([], "EmptyBatchRequest", f"There should be at least one {action}RequestEntry in the request."),
-        (
-            entries(20),
-            "TooManyEntriesInBatchRequest",
-            "Maximum number of entries per request are 10. You have sent 20.",
-        ),
-        (twice, "BatchEntryIdsNotDistinct", "Id id_2 repeated."),
-    ]:
-        reply = await sqs.ask(action, QueueUrl=url, Entries=given)
-        assert reply.error == (400, f"{prefix}.{name}", name, text)
-    for bad in ("", "a b", "ä", "x" * 81, "a\n"):
-        reply = await sqs.ask(action, QueueUrl=url, Entries=[*entries(1), entries(2)[1] | {"Id": bad}])
-        assert reply.error == (
-            400,
-            f"{prefix}.InvalidBatchEntryId",
-            "InvalidBatchEntryId",
-            (
-                "A batch entry id can only contain alphanumeric characters, hyphens and underscores. "
-                "It can be at most 80 letters long."
-            ),
-        )
-    assert await sqs.counts(url) == (0, 0, 0)
-
-
-@pytest.mark.parametrize("action", ACTIONS)
-async def test_an_entry_without_id_or_a_list_that_is_none(sqs: Sqs, action: str) -> None:
-    """An entry must have an Id, Entries must be a list of objects, and must be there."""
-    url = await sqs.create()
-    reply = await sqs.ask(action, QueueUrl=url, Entries=[*entries(1), {"MessageBody": "x"}])
-    assert reply.error[3] == f"The request must contain the parameter {action}RequestEntry.2.Id."
-    assert (await sqs.ask(action, QueueUrl=url)).error[1] == "MissingParameter"
-    for wrong in ("x", {"Id": "x"}, [1]):
-        assert (await sqs.ask(action, QueueUrl=url, Entries=wrong)).error[1] == "MalformedInput"
 
 
 async def test_messages_are_stored_in_order(sqs: Sqs) -> None:
@@ -99,31 +56,6 @@ async def test_an_entry_fails_alone(sqs: Sqs) -> None:
         "The request must contain the parameter SendMessageBatchRequestEntry.4.MessageBody."
     )
     assert [message["Body"] for message in await sqs.receive(url, MaxNumberOfMessages=10)] == ["4"]
-
-
-async def test_an_entry_is_read_alike_beside_a_wrong_one(sqs: Sqs) -> None:
-    """Entries of a batch that is right are read at once, others one by one; what is stored of them is the same."""
-    url = await sqs.create()
-    attributes = {
-        "text": {"DataType": "String", "StringValue": "ä"},
-        "bytes": {"DataType": "Binary.png", "BinaryValue": "AAE="},
-    }
-    given = [
-        {"Id": "0", "MessageBody": "ä\U0001f600", "DelaySeconds": "0", "MessageAttributes": attributes},
-        {"Id": "1", "MessageBody": "x", "DelaySeconds": None, "MessageGroupId": "g", "Unknown": 5},
-    ]
-    received = []
-    for wrong in ([], [{"Id": "2", "MessageBody": ""}]):
-        reply = await sqs("SendMessageBatch", QueueUrl=url, Entries=[*given, *wrong])
-        assert [entry["Id"] for entry in reply["Successful"]] == ["0", "1"]
-        assert len(reply.get("Failed", [])) == len(wrong)
-        both = await sqs.receive(
-            url, MaxNumberOfMessages=10, MessageAttributeNames=["All"], MessageSystemAttributeNames=["MessageGroupId"]
-        )
-        received.append([(each["Body"], each.get("MessageAttributes"), each.get("Attributes")) for each in both])
-    assert received[0] == received[1]
-    assert received[0][0] == ("ä\U0001f600", attributes, None)
-    assert received[0][1] == ("x", None, {"MessageGroupId": "g"})
 
 
 async def test_a_batch_of_failures_only(sqs: Sqs) -> None:
@@ -202,30 +134,6 @@ async def test_changing_a_batch(sqs: Sqs) -> None:
     assert await sqs.counts(url) == (1, 1, 0)
 
 
-@pytest.mark.parametrize(
-    ("action", "member", "wrong"),
-    [
-        ("SendMessageBatch", "DelaySeconds", True),
-        ("SendMessageBatch", "MessageBody", 5),
-        ("SendMessageBatch", "Id", 5),
-        ("SendMessageBatch", "MessageAttributes", {"a": {"DataType": "Binary", "BinaryValue": "not base64"}}),
-        ("DeleteMessageBatch", "ReceiptHandle", ["x"]),
-        ("ChangeMessageVisibilityBatch", "VisibilityTimeout", "abc"),
-    ],
-)
-async def test_an_entry_that_cannot_be_read_refuses_the_batch(
-    sqs: Sqs, action: str, member: str, wrong: object
-) -> None:
-    """A value of the wrong type is no entry's failure: the request as a whole cannot be read, whatever else is wrong."""
-    url = await sqs.create()
-    given = entries(3)
-    given[0]["Id"] = "not an id"
-    given[2][member] = wrong
-    reply = await sqs.ask(action, QueueUrl=url, Entries=given)
-    assert reply.error[:3] == (400, "MalformedInput", "SerializationException")
-    assert await sqs.counts(url) == (0, 0, 0)
-
-
 async def test_every_entry_counts_towards_the_limit(redis_server: RedisServer) -> None:
     """Entries that would fail count too, and the limit of a batch is the server's, not the queue's (contract 8.3)."""
     async with serving(redis_server.url, max_message_size=2048) as sqs:
@@ -240,16 +148,6 @@ async def test_every_entry_counts_towards_the_limit(redis_server: RedisServer) -
         assert reply.error[3] == "Batch requests cannot be longer than 2048 bytes. You have sent 2055 bytes."
 
 
-async def test_a_member_that_is_null_is_absent(sqs: Sqs) -> None:
-    """An entry whose body is null has none, and fails alone."""
-    url = await sqs.create()
-    given = entries(2)
-    given[0] |= {"MessageBody": None, "MessageAttributes": None}
-    reply = await sqs("SendMessageBatch", QueueUrl=url, Entries=given)
-    assert [entry["Id"] for entry in reply["Successful"]] == ["id_1"]
-    assert [(entry["Id"], entry["Code"]) for entry in reply["Failed"]] == [("id_0", "MissingParameter")]
-
-
 async def test_a_batch_needs_room_for_all(redis_server: RedisServer) -> None:
     """With max_messages a batch that has more entries than the queue has room for is refused as a whole."""
     async with serving(redis_server.url, max_messages=10) as sqs:
@@ -259,3 +157,31 @@ async def test_a_batch_needs_room_for_all(redis_server: RedisServer) -> None:
         assert reply.error == (403, "OverLimit", "OverLimit", errors.QueueFull(10).message)
         assert (await sqs.counts(url))[0] == 8
         assert len((await sqs("SendMessageBatch", QueueUrl=url, Entries=entries(2)))["Successful"]) == 2
+
+
+async def test_a_batch_of_bodies_is_as_others_are(sqs: Sqs) -> None:
+    """Where nothing but bodies is sent, one that is too long still fails alone, and the trace is kept of each."""
+    url = await sqs.create(MaximumMessageSize="1024")
+    given = entries(3)
+    given[1]["MessageBody"] = "x" * 1025
+    bodies = [{"Id": entry["Id"], "MessageBody": entry["MessageBody"]} for entry in given]
+    reply = await sqs("SendMessageBatch", QueueUrl=url, Entries=bodies)
+    assert [entry["Id"] for entry in reply["Successful"]] == ["id_0", "id_2"]
+    assert [entry["Id"] for entry in reply["Failed"]] == ["id_1"]
+    trace = "Root=1-63441c4a-abcdef012345678912345678"
+    headers = {**JSON, "X-Amz-Target": "AmazonSQS.SendMessageBatch", "X-Amzn-Trace-Id": trace}
+    assert (
+        await sqs.post(json.dumps({"QueueUrl": url, "Entries": [bodies[0], bodies[2]]}).encode(), headers)
+    ).status == 200
+    received = await sqs.receive(url, MaxNumberOfMessages=10, MessageSystemAttributeNames=["AWSTraceHeader"])
+    assert [message["Body"] for message in received] == ["0", "2", "0", "2"]
+    assert [message.get("Attributes") for message in received[2:]] == [{"AWSTraceHeader": trace}] * 2
+
+
+async def test_a_batch_of_bodies_is_nothing_for_a_fifo_queue(sqs: Sqs) -> None:
+    """In a FIFO queue every message of a batch needs a group."""
+    url = await sqs.create("plain.fifo", FifoQueue="true", ContentBasedDeduplication="true")
+    bodies = [{"Id": "a", "MessageBody": "x"}, {"Id": "b", "MessageBody": "y"}]
+    reply = await sqs.ask("SendMessageBatch", QueueUrl=url, Entries=bodies)
+    assert reply.error[3] == errors.BatchedWithoutGroup().message
+    assert await sqs.counts(url) == (0, 0, 0)

@@ -1,11 +1,13 @@
 """One message over HTTP: sent, received, hidden, deleted, with AWS's ranges, defaults, texts and digests."""
 
+import hashlib
 import json
 from typing import Any
 
 import pytest
 
 from questd import errors
+from questd.messages import SHORT, md5_of
 from tests.client import Sqs, serving
 from tests.servers import RedisServer
 
@@ -307,3 +309,10 @@ async def test_a_queue_may_be_full(redis_server: RedisServer) -> None:
         await sqs("DeleteMessage", QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
         await sqs("SendMessage", QueueUrl=url, MessageBody="c")
         assert (await sqs.ask("SendMessage", QueueUrl=url, MessageBody="d")).error == full
+
+
+@pytest.mark.parametrize("length", [1, 55, 64, SHORT, SHORT + 1, 4096])
+def test_the_digest_of_any_length_is_md5(length: int) -> None:
+    """Short bodies and long ones have the same digest, whoever makes it."""
+    body = bytes(range(256)) * 16
+    assert md5_of(body[:length]) == hashlib.md5(body[:length], usedforsecurity=False).hexdigest()
