@@ -4,6 +4,7 @@ import re
 from itertools import islice
 from typing import Any
 
+import orjson
 from pydantic_core import from_json, to_json
 
 from questd import errors, extensions
@@ -66,7 +67,7 @@ def result_parts(
     _action: Action, result: dict[str, Any] | None, _request: Request, _request_id: str
 ) -> tuple[str, bytes]:
     """Return the type and the body of a success: compact JSON, or nothing for an action without output."""
-    return CONTENT_TYPE, b"" if result is None else to_json(result)
+    return CONTENT_TYPE, b"" if result is None else orjson.dumps(result)
 
 
 def error_parts(error: errors.SQSError, _request: Request, _request_id: str) -> tuple[str, bytes, dict[str, str]]:

@@ -45,7 +45,8 @@ class Kind:
 def _weight_of_sent(call: Arguments) -> int:
     if len(call) == 1 + SEND_WIDTH:
         return 1 + len(call[BODY]) // 1024
-    return sum(1 + len(body) // 1024 for body in call[BODY::SEND_WIDTH])
+    bodies = call[BODY::SEND_WIDTH]
+    return len(bodies) + sum(map(len, bodies)) // 1024
 
 
 def _appended(calls: Sequence[Arguments]) -> Arguments:
