@@ -141,7 +141,20 @@ class Pipeline:
         self._queued.append(Call(caller, packed, repeat, key))
         if not self._will_write:
             self._will_write = True
-            self._loop.call_soon(self._write)
+            self._loop.call_soon(self.write)
+
+    def write(self) -> None:
+        """Write what is queued, as far as the transport wants it, but nothing while a proof is waited for.
+
+        Redis would not look at it either, and so one more proof is enough for all that came meanwhile.
+        """
+        self._will_write = False
+        wire = self._wire
+        while self._queued and wire and self._held is None and self._down is None and wire.wants_more:
+            calls = self._batch()
+            if self._proof:
+                calls += self._proving(self._proof, calls)
+            self._send(wire, calls)
 
     def leave(self) -> None:
         """Lose the connection now, for the next one that `find` gives."""
@@ -189,7 +202,7 @@ class Pipeline:
         except Exception as error:
             raise RedisUnavailable(f"Redis cannot be reached: {error}") from error
         self._down = None
-        self._write()
+        self.write()
         for listener in self.connects:
             tell(listener)
 
@@ -202,7 +215,7 @@ class Pipeline:
         except BaseException:
             self._end()
             raise
-        wire.take, wire.resumed = self._take, self._write
+        wire.take, wire.resumed = self._take, self.write
 
     async def _greet(self, wire: Wire) -> None:
         # A server that is still loading its data says so here. Refused for other reasons (ACL, full disk): it is there.
@@ -247,19 +260,6 @@ class Pipeline:
                 left, patience = LAST_LOOK, False
             await asyncio.wait({wire.lost}, timeout=left)
         return wire.lost.result()
-
-    def _write(self) -> None:
-        """Write what is queued, as far as the transport wants it, but nothing while a proof is waited for.
-
-        Redis would not look at it either, and so one more proof is enough for all that came meanwhile.
-        """
-        self._will_write = False
-        wire = self._wire
-        while self._queued and wire and self._held is None and self._down is None and wire.wants_more:
-            calls = self._batch()
-            if self._proof:
-                calls += self._proving(self._proof, calls)
-            self._send(wire, calls)
 
     def _send(self, wire: Wire, calls: list[Call]) -> None:
         if not self._written:
@@ -312,7 +312,7 @@ class Pipeline:
                 call.answer(reply)
             else:
                 call.take_back(reply, RedisUnavailable(lack))
-        self._write()
+        self.write()
 
     def _batch(self) -> list[Call]:
         """Take what is queued, of large commands only some: what the transport has cannot be taken back from it."""

@@ -255,11 +255,14 @@ class Together:
             self._begin(group)
 
     def _begin_all(self) -> None:
+        """Make the calls, and have them written now: to write at the end of the tick made one worker a tenth slower."""
         self._called = False
         groups = list(self._open.values())
         self._open.clear()
         for group in groups:
             self._begin(group)
+        for primary in self._library.primaries.all:
+            primary.pipeline.write()
 
     def _begin(self, group: _Group) -> None:
         self.merged += len(group.calls) - 1

@@ -329,3 +329,17 @@ async def test_a_reply_that_makes_no_sense(redis_server: RedisServer) -> None:
     found = await asyncio.wait_for(asyncio.gather(*deletes, return_exceptions=True), 3)
     assert all(isinstance(each, Exception) for each in found), found
     await primaries.close()
+
+
+async def test_calls_are_written_as_soon_as_they_are_together(redis_server: RedisServer) -> None:
+    """What a tick asked for is on its way to Redis in the next one: no other tick is waited for."""
+    primaries = topology.of(redis_server.url)
+    await primaries.connect()
+    pipeline = primaries.all[0].pipeline
+    together = Together(Library(primaries, test_mode=True))
+    before = pipeline.calls
+    replies = [together.call("quest_delete", f"quest:{{{name}}}", b"v", "h", grouped=False) for name in "ab"]
+    await asyncio.sleep(0)
+    assert pipeline.calls - before == 2
+    await asyncio.gather(*replies, return_exceptions=True)
+    await primaries.close()
