@@ -10,7 +10,7 @@ log = logging.getLogger(__name__)
 
 
 class Caller(Protocol):
-    """Who has made a call. He hears of it once, in the tick in which its reply comes."""
+    """Who has made a call. He hears of it once: in the tick in which its reply comes, or the proof of it."""
 
     def take(self, reply: Any) -> None:  # noqa: ANN401  # whatever Redis says
         """Take the reply."""

@@ -1,7 +1,7 @@
 """Many concurrent calls, few round trips: the automatic pipeline on one connection.
 
-What one tick of the event loop queues is written together; replies come back in order. It owns the connection, its
-deadline, its bounds and its return after a loss. It knows commands and replies, not what they mean.
+What one tick of the event loop queues is written together, or in few pieces; replies come back in order. It owns the
+connection, its deadline, its bounds and its return after a loss. It knows commands and replies, not what they mean.
 """
 
 import asyncio
@@ -127,10 +127,17 @@ class Pipeline:
             self.begin(command, Waiting(future, abandoned), repeat=repeat)
         except RedisUnavailable as error:
             future.set_exception(error)
+            return future
+        if not self._will_write:
+            self._will_write = True
+            self._loop.call_soon(self.write)
         return future
 
     def begin(self, command: Sequence[bytes | str | float], caller: Caller, *, repeat: bool) -> None:
-        """Do as `call` does for a caller that is told, later. Raises RedisUnavailable when nothing can be queued."""
+        """Do as `call` does for a caller that is told later; who begins has it written.
+
+        Raises RedisUnavailable when nothing can be queued.
+        """
         packed = pack_command(command)  # type: ignore[arg-type]  # the stub forgot the dots of tuple[…, ...]
         if self._down is not None:
             raise RedisUnavailable(self._down)
@@ -139,9 +146,6 @@ class Pipeline:
         self._bytes += len(packed)
         key = self._durability.key_of(command) if self._durability else ""
         self._queued.append(Call(caller, packed, repeat, key))
-        if not self._will_write:
-            self._will_write = True
-            self._loop.call_soon(self.write)
 
     def write(self) -> None:
         """Write what is queued, as far as the transport wants it, but nothing while a proof is waited for.

@@ -261,6 +261,9 @@ class Together:
         self._open.clear()
         for group in groups:
             self._begin(group)
+        self._write()
+
+    def _write(self) -> None:
         for primary in self._library.primaries.all:
             primary.pipeline.write()
 
@@ -286,5 +289,6 @@ class Together:
                 group.tell_all(full)
             for alone in group.apart():
                 self._begin(alone)
+            self._write()
         except Exception as failure:  # noqa: BLE001  # whatever it is, each of those who wait must hear of it
             group.tell_all(failure)

@@ -19,8 +19,20 @@ LINE = re.compile(rb"([A-Za-z0-9-]+): ([!-~](?:[ -~]*[!-~])?)")
 UNUSUAL = frozenset({"transfer-encoding", "expect", "upgrade", "proxy-connection", "connection"})
 """Headers that change what follows; but for `Connection: keep-alive`."""
 
-FRESH = frozenset({"authorization", "x-amz-date", "amz-sdk-invocation-id", "traceparent"})
-"""Headers that are others in every request."""
+FRESH = frozenset(
+    {
+        *("authorization", "proxy-authorization", "cookie", "x-api-key", "x-amz-security-token", "x-amz-date"),
+        *(
+            "amz-sdk-invocation-id",
+            "x-amz-content-sha256",
+            "x-amzn-trace-id",
+            "x-request-id",
+            "traceparent",
+            "tracestate",
+        ),
+    }
+)
+"""Headers that are secrets, or others in every request: they are not kept."""
 
 LINES_LIMIT = 4096
 LINE_LENGTH = 256

@@ -72,7 +72,11 @@ local function end_delays(q, t, sequences)
   local queue, group_ids = q.key, {}
   redis.call('ZREM', queue .. ':delayed', unpack(sequences))
   local deliveries = (q.fifo or q.fair) and redis.call('HMGET', q.deliveries, unpack(sequences)) or {}
-  if q.fifo or q.fair then redis.call('HDEL', q.deliveries, unpack(sequences)) end
+  local waiting = {} -- those that nobody has received: a delay ends by the clock, and one may be in flight by now
+  for i = 1, #sequences do
+    if deliveries[i] and parts_of_delivery(deliveries[i]) == 0 then waiting[#waiting + 1] = sequences[i] end
+  end
+  if #waiting > 0 then redis.call('HDEL', q.deliveries, unpack(waiting)) end
   if q.fifo then
     refresh_all(q, t, groups_of(deliveries))
     return

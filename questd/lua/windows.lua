@@ -42,14 +42,15 @@ do
       redis.call('RENAME', q.windows, q.windows_before)
       began_ms = nil
     end
-    began_ms = began_ms or t
+    began_ms = math.min(began_ms or t, t) -- the clock may have been put back
     redis.call('HSET', q.windows, '', string.format('%d %d', began_ms, t))
     q.noted_until_ms = math.min(t + NOTED_MS, began_ms + WINDOW_MS)
   end
 
   -- Remembers each value of `memories` (digest and value in turn; the value begins with its window_end).
   remember = function(q, t, memories)
-    if not q.noted_until_ms or t >= q.noted_until_ms then note_time(q, t) end
+    local until_ms = q.noted_until_ms
+    if not until_ms or t >= until_ms or t < until_ms - NOTED_MS then note_time(q, t) end
     redis.call('HSET', q.windows, unpack(memories))
     lower_alarm(q, t, t + WINDOW_MS + NOTED_MS)
   end
@@ -64,7 +65,7 @@ do
     end
     if t >= began_ms + WINDOW_MS then redis.call('UNLINK', q.windows_before) end
     if t < noted_ms + NOTED_MS + WINDOW_MS then
-      return math.min(began_ms + (t < began_ms + WINDOW_MS and 1 or 2) * WINDOW_MS, noted_ms + NOTED_MS + WINDOW_MS)
+      return t < began_ms + WINDOW_MS and began_ms + WINDOW_MS or noted_ms + NOTED_MS + WINDOW_MS
     end
     redis.call('UNLINK', q.windows)
     q.noted_until_ms = nil

@@ -232,3 +232,30 @@ def test_most_messages(fifo: Quest) -> None:
         fifo.ask("quest_send", FIFO, *three, 2)
     assert fifo.ask("quest_send", FIFO, *two, 2) == [2, b"2" * 16]
     assert fifo.ask("quest_send", FIFO, *one, *three, 3) == [1, b"1" * 16, 3, b"3" * 16]
+
+
+def test_received_before_its_delay_was_ended(quest: Quest) -> None:
+    """A delay ends by the clock, before anybody tidies up: what was received by then stays received, and is deleted."""
+    quest.create(FIFO, FifoQueue="true", DelaySeconds=5)
+    for start in range(0, 300, 10):
+        quest.send_fifo("g", *(str(start + i) for i in range(10)))
+    quest.advance(5_001)
+    first = quest.receive_fifo(10)
+    quest.tick(FIFO)
+    quest.tick(FIFO)
+    assert quest.delete(*first, queue=FIFO) == ["OK"] * 10
+    assert quest.redis.hlen(f"{KEY}:messages") == 290
+    quest.advance(VT)
+    quest.tick(FIFO)
+    assert [message.body for message in quest.receive_fifo(10)] == [str(i) for i in range(10, 20)]
+
+
+def test_a_handle_twice_costs_nothing(fifo: Quest) -> None:
+    """A handle that comes twice deletes once, and the rest of its group is not searched for it."""
+    fifo.send_fifo("g", *map(str, range(10)))
+    for start in range(10, 5000, 10):
+        fifo.send_fifo("g", *(str(start + i) for i in range(10)))
+    [first] = fifo.receive_fifo(1)
+    fifo.redis.config_resetstat()
+    assert fifo.delete(*[first] * 10, queue=FIFO) == ["OK"] * 10
+    assert "cmdstat_lrem" not in fifo.redis.info("commandstats")

@@ -114,3 +114,32 @@ def test_windows_without_their_times(fifo: Quest) -> None:
     fifo.advance(310_000)
     fifo.tick(FIFO)
     assert fifo.keys() - {"quest:queues"} == {KEY}
+
+
+def test_no_tick_comes_too_early(fifo: Quest) -> None:
+    """Each tick says when the next one has work: none is to come again at once, until all is forgotten."""
+    for number in range(29):
+        fifo.send_fifo("g", str(number))
+        fifo.advance(10_000)
+    fifo.advance(4_000)  # 294 s after the first: noted shortly before another five minutes begin
+    fifo.send_fifo("g", "late:late")
+    while messages := fifo.receive_fifo(10):
+        fifo.delete(*messages, queue=FIFO)
+    waits = []
+    while (wait_ms := fifo.tick(FIFO)[0]) >= 0:
+        waits.append(wait_ms)
+        fifo.advance(wait_ms)
+        assert wait_ms > 0, waits
+    assert len(waits) <= 3
+    assert not fifo.redis.exists(f"{KEY}:windows", f"{KEY}:windows_before")
+
+
+def test_the_clock_is_put_back(fifo: Quest) -> None:
+    """After a clock that was an hour ahead, what is remembered is forgotten in time all the same."""
+    fifo.advance(3_600_000)
+    fifo.send_fifo("g", "ahead:a")
+    fifo.clock("freeze", START_MS)
+    for number in range(50):
+        fifo.send_fifo("g", str(number))
+        fifo.advance(20_000)
+    assert fifo.redis.hlen(f"{KEY}:windows") + fifo.redis.hlen(f"{KEY}:windows_before") < 40
