@@ -191,12 +191,12 @@ register('quest_delete', {'allow-oom'}, {TEXT, each = {TEXT}}, function(keys, ar
 
   local reply, sequences, deliveries, latest = spoken_of(q, args, 2)
   local gone, hidden = 0, q.fifo and are_hidden(q, sequences, t) -- so many move to the front of the sequences
-  local known = q.fifo and #reply > 1 and {} -- a sequence twice would be looked for in all of its group
+  local taken = q.fifo and #reply > 1 and {} -- a sequence twice would be looked for in all of its group
   for i = 1, #reply do
     if hidden and deliveries[i] and not (latest[i] and hidden[i]) then
       reply[i] = 'ReceiptHandleExpired'
-    elseif latest[i] and not (known and known[sequences[i]]) then
-      if known then known[sequences[i]] = true end
+    elseif latest[i] and not (taken and taken[sequences[i]]) then
+      if taken then taken[sequences[i]] = true end
       gone = gone + 1
       sequences[gone], deliveries[gone] = sequences[i], deliveries[i]
     end
