@@ -110,7 +110,7 @@ class Crew:
         while len(self._places) > count:
             gone = self._places.pop()
             self._dismiss_next(gone)
-            self._drain(gone.process)
+            self._dismiss(gone.process)
         self._places += [Place(self._fork()) for _ in range(count - len(self._places))]
 
     def replace(self) -> None:
@@ -165,13 +165,16 @@ class Crew:
     def _dismiss_next(self, place: Place) -> None:
         """Let go of a process that was to take over a place, with settings that are old by now."""
         if place.next:
-            place.next.look()
-            if place.next.said:
-                self._drain(place.next)
-            else:  # it has no requests, and does not understand yet what draining is
-                place.next.send(signal.SIGKILL)
-                self._drained.append((time.monotonic(), place.next))
+            self._dismiss(place.next)
             place.next = None
+
+    def _dismiss(self, process: Forked) -> None:
+        process.look()
+        if process.said:
+            self._drain(process)
+        else:  # it has no requests, and does not understand yet what draining is
+            process.send(signal.SIGKILL)
+            self._drained.append((time.monotonic(), process))
 
     def _drain(self, process: Forked) -> None:
         process.send(DRAIN)

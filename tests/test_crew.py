@@ -165,3 +165,13 @@ def test_replaced_while_it_is_replaced(shell: Shell) -> None:
     keep(workers, lambda: len(shell.started) == 3)
     keep(workers, lambda: pids(workers) == [shell.started[2].pid])
     assert shell.started[1].status == -signal.SIGKILL
+
+
+def test_fewer_before_they_are_ready(shell: Shell) -> None:
+    """A process that is not wanted any more before it is ready is ended at once: it does not know how to drain yet."""
+    shell.program = "trap '' USR2; while :; do read -t 60 _ <&4; done"
+    workers = Crew("worker", shell)
+    workers.resize(1)
+    [pid] = pids(workers)
+    workers.resize(0)
+    keep(workers, lambda: not alive(pid))
