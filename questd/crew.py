@@ -76,6 +76,7 @@ class Crew:
         self._name = name
         self._fork = fork
         self._places: list[Place] = []
+        self._leaving: list[tuple[float, Forked]] = []  # those that drain once they are ready, and when at the latest
         self._drained: list[tuple[float, Forked]] = []  # replaced processes, and when they must have ended
 
     @property
@@ -97,20 +98,21 @@ class Crew:
     def processes(self) -> list[Forked]:
         """Every process that does its work, will do it or has done it."""
         placed = [process for place in self._places for process in (place.process, place.next) if process]
-        return placed + [process for _, process in self._drained]
+        return placed + [process for _, process in self._leaving + self._drained]
 
     @property
     def due(self) -> list[float]:
         """When `keep` has to be called even if nothing happens (monotonic time)."""
         restarts = [place.restarts.due for place in self._places if place.restarts.due is not None]
-        return restarts + [latest for latest, _ in self._drained]
+        return restarts + [latest for latest, _ in self._leaving + self._drained]
 
     def resize(self, count: int) -> None:
         """Have so many places."""
         while len(self._places) > count:
             gone = self._places.pop()
             self._dismiss_next(gone)
-            self._dismiss(gone.process)
+            self._leaving.append((time.monotonic() + LONGEST_DRAIN, gone.process))
+        self._drain_the_leaving()
         self._places += [Place(self._fork()) for _ in range(count - len(self._places))]
 
     def replace(self) -> None:
@@ -123,6 +125,7 @@ class Crew:
         """Look at every process, fill empty places, and take the next step of a replacement."""
         for place in self._places:
             self._keep(place)
+        self._drain_the_leaving()
         for latest, process in self._drained:
             process.look()
             if time.monotonic() > latest:
@@ -165,16 +168,23 @@ class Crew:
     def _dismiss_next(self, place: Place) -> None:
         """Let go of a process that was to take over a place, with settings that are old by now."""
         if place.next:
-            self._dismiss(place.next)
+            place.next.look()
+            if place.next.said:
+                self._drain(place.next)
+            else:  # it has no requests, and does not understand yet what draining is
+                place.next.send(signal.SIGKILL)
+                self._drained.append((time.monotonic(), place.next))
             place.next = None
 
-    def _dismiss(self, process: Forked) -> None:
-        process.look()
-        if process.said:
-            self._drain(process)
-        else:  # it has no requests, and does not understand yet what draining is
-            process.send(signal.SIGKILL)
-            self._drained.append((time.monotonic(), process))
+    def _drain_the_leaving(self) -> None:
+        """Drain those that are ready: before, a process does not understand it, but may have a client already."""
+        leaving, self._leaving = self._leaving, []
+        for latest, process in leaving:
+            process.look()
+            if process.said or not process.lives or time.monotonic() > latest:
+                self._drain(process)
+            else:
+                self._leaving.append((latest, process))
 
     def _drain(self, process: Forked) -> None:
         process.send(DRAIN)

@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -167,11 +168,17 @@ def test_replaced_while_it_is_replaced(shell: Shell) -> None:
     assert shell.started[1].status == -signal.SIGKILL
 
 
-def test_fewer_before_they_are_ready(shell: Shell) -> None:
-    """A process that is not wanted any more before it is ready is ended at once: it does not know how to drain yet."""
-    shell.program = "trap '' USR2; while :; do read -t 60 _ <&4; done"
+def test_fewer_before_they_are_ready(shell: Shell, tmp_path: Path) -> None:
+    """A process that is not wanted any more before it is ready goes as soon as it is: before, it cannot be told."""
+    deaf, heard = tmp_path / "deaf", tmp_path / "heard"
+    shell.program = f"trap '' USR2; touch {deaf}; until [ -e {heard} ]; do read -t 0.02 _ <&4; done; {WORKS}"
     workers = Crew("worker", shell)
     workers.resize(1)
+    until(deaf.exists)
     [pid] = pids(workers)
     workers.resize(0)
+    workers.keep()
+    assert pids(workers) == [pid]
+    heard.touch()
     keep(workers, lambda: not alive(pid))
+    assert pids(workers) == []
