@@ -74,5 +74,5 @@ def error_parts(error: errors.SQSError, _request: Request, _request_id: str) -> 
     """Return the type, the body and more headers of an error: `__type` for today's SDKs, the older code for others."""
     # AccessDenied was seen with a capital (contract 1.2.3).
     name = "Message" if isinstance(error, errors.AccessDeniedException) else "message"
-    body = to_json({"__type": error.type, name: error.message})
+    body = orjson.dumps({"__type": error.type, name: error.message})
     return CONTENT_TYPE, body, {"x-amzn-query-error": f"{error.code};{error.fault}"}

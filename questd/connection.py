@@ -145,17 +145,16 @@ class Connection(asyncio.Protocol):
         """Take what has come: at once, unless enough is waiting."""
         if self._over:
             return
-        size = len(data)
-        if size <= SLICE and not (self.answering or self._turns or self._begun or self._unparsed or self._is_full):
-            request = request_of(data, self._peer, self._shared.max_headers)
+        if len(data) > SLICE or self._unparsed or len(self._turns) >= PIPELINED:
+            self._parse_some(self._unparsed + data)
+        else:
+            comes_next = not (self.answering or self._turns or self._begun or self._is_full)
+            request = request_of(data, self._peer, self._shared.max_headers) if comes_next else None
             if request:
                 self._keep_open = True
                 self._begin(request)
                 return
-        if size <= SLICE and len(self._turns) < PIPELINED and not self._unparsed:
             self._parse(data)
-        else:
-            self._parse_some(self._unparsed + data)
         if self._turns and not self.answering:
             self._go_on()
 

@@ -171,7 +171,7 @@ class Crew:
             place.next.look()
             if place.next.said:
                 self._drain(place.next)
-            else:  # it has no requests, and does not understand yet what draining is
+            else:  # it does not understand yet what draining is, and has a client by chance at most
                 place.next.send(signal.SIGKILL)
                 self._drained.append((time.monotonic(), place.next))
             place.next = None

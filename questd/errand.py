@@ -137,7 +137,7 @@ class Errand:
 
     def take(self, reply: list[Any]) -> None:
         """Make the answer out of the reply to its call."""
-        if (self._is_given_up or not self._counted) and self._is_over():
+        if self._is_over():
             self.take_back(reply)
             return
         if reply and reply[0] == b"facts":

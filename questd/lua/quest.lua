@@ -58,7 +58,7 @@
 -- Numbers above 10^14 go through %d or straight to redis.call, never through tostring or `..`.
 
 local VERSION = 3 -- of this library: a questd replaces an older one and leaves a newer one alone
-local LAYOUT = 2 -- of the keys above; who changes it makes `learn` bring an older queue up to it
+local LAYOUT = 2 -- of the keys above, 1 was never released; who changes it makes `learn` bring an older queue up to it
 local ENTRY = 6 -- arguments of each message that is sent: see quest_send
 local WORK_LIMIT = 500 -- what one receive does in vain: a dead entry is 1, a dead letter 40 and more
 local SPARSE = 1000 -- so few messages that looking at all of them is cheaper than stepping to the first

@@ -69,8 +69,8 @@ end
 
 -- Shows messages whose delay is over. In queues with groups a delayed message has a delivery, which says its group.
 local function end_delays(q, t, sequences)
-  local queue, group_ids = q.key, {}
-  redis.call('ZREM', queue .. ':delayed', unpack(sequences))
+  local group_ids = {}
+  redis.call('ZREM', q.delayed, unpack(sequences))
   local deliveries = (q.fifo or q.fair) and redis.call('HMGET', q.deliveries, unpack(sequences)) or {}
   local waiting = {} -- those that nobody has received: a delay ends by the clock, and one may be in flight by now
   for i = 1, #sequences do
