@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from pydantic.fields import FieldInfo
 
-from questd import __version__, backup, checkup, commands, grants, library, loader, logs, settings, workers
+from questd import __version__, backup, checkup, commands, grants, library, loader, logs, settings, source, workers
 from questd.embedded import StartFailed
 from questd.settings import BadSetting, Settings, hidden
 
@@ -140,7 +140,7 @@ def _check(read: Settings, _options: argparse.Namespace) -> None:
 
 def _load(read: Settings, options: argparse.Namespace) -> None:
     if options.print:
-        _print(library.source(test_mode=read.test_mode))
+        _print(source.text(test_mode=read.test_mode))
         return
     _on_redis(read, lambda url: grants.load(url, test_mode=read.test_mode), "the library is loaded into")
 

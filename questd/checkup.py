@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from redis.exceptions import NoPermissionError
 
-from questd import declared, grants, library, loader, port, promises, topology
+from questd import declared, grants, library, loader, port, promises, source, topology
 from questd.access import BadKeys, keys_of
 from questd.embedded import StartFailed, fitting, servers, socket_of, url_of
 from questd.primaries import client_of
@@ -161,7 +161,7 @@ async def _server(url: str) -> tuple[Finding, bool]:
         server = await library.server_of(client)
         loaded = await library.loaded_version(client.execute_command)
         library.refuse_newer(loaded)
-    ours = library.version()
+    ours = source.version()
     has = f"has version {loaded} of the library" if loaded else "has no library"
     will = "" if loaded == ours else f", {ours} will be loaded; its queues were not looked at"
     return Finding(OK if loaded == ours else NOTE, f"Redis: {server} at {url} {has}{will}"), loaded == ours

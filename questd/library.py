@@ -1,14 +1,11 @@
-"""The Functions library `quest`: its source put together, loaded into a Redis and taken out of it again.
+"""The Functions library `quest`: loaded into a Redis, called there, and taken out of it again.
 
-It knows the Lua files and their version, how a call fails and what that means to a client; nothing of messages or HTTP.
+It knows how a call fails and what that means to a client; nothing of messages or HTTP.
 """
 
 import asyncio
 import logging
-import re
 from collections.abc import Callable
-from functools import cache
-from importlib.resources import files
 from typing import Any
 
 from redis.asyncio import Redis
@@ -18,18 +15,9 @@ from redis.exceptions import ResponseError
 from questd import errors, topology
 from questd.pipeline import Pipeline, RedisUnavailable
 from questd.primaries import Call, Execute, Primaries, Route, client_of
+from questd.source import text, version
 
 log = logging.getLogger(__name__)
-
-FILES = (
-    *("quest", "arguments", "longpoll", "orders", "groups", "fair", "windows", "visibility", "queues", "redrive"),
-    *("handles", "standard", "fifo", "messages", "quest_api", "tasks", "background", "peek", "figures", "durability"),
-    "grants",
-)
-"""In this order: a later file uses what an earlier one defined."""
-
-OWN = frozenset({"background", "figures", "durability", "grants", "quest_api", "clock"})
-"""Files that define nothing for others: each is a block of its own, as Lua has 200 locals in one at most."""
 
 OLDEST_REDIS = 7
 """Functions came with Redis 7.0; every Valkey has them."""
@@ -52,29 +40,13 @@ def name_of(key: str) -> str:
     return key[len("quest:{") : -1]
 
 
-def source(*, test_mode: bool) -> str:
-    """Return the library's Lua source; `test_mode` adds a clock that tests can move."""
-    folder = files("questd") / "lua"
-    names = (*FILES, "clock") if test_mode else FILES
-    texts = {name: (folder / f"{name}.lua").read_text() for name in names}
-    return "\n".join(f"do\n{text}end" if name in OWN else text for name, text in texts.items())
-
-
-@cache
-def version() -> int:
-    """Return the version of the library in this questd."""
-    found = re.search(r"^local VERSION = (\d+)", source(test_mode=False), re.MULTILINE)
-    assert found, "quest.lua names its version"  # noqa: S101  # a packaging mistake, not an input
-    return int(found[1])
-
-
 async def load_with(execute: Execute, *, test_mode: bool) -> None:
     """Load the library: an older one is replaced, a newer one refused."""
     loaded = await loaded_version(execute)
     refuse_newer(loaded)
     if loaded and loaded < version():
         log.info("version %d of the library gives way to version %d", loaded, version())
-    await execute("FUNCTION", "LOAD", "REPLACE", source(test_mode=test_mode))
+    await execute("FUNCTION", "LOAD", "REPLACE", text(test_mode=test_mode))
 
 
 async def loaded_version(execute: Execute) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from questd import library, topology
+from questd import source, topology
 from questd.durability import BY_CHOICE, CannotPromise, Durability
 from questd.pipeline import RedisUnavailable
 from questd.primaries import client_of
@@ -25,7 +25,7 @@ WRITES = re.compile(r"^register\('(\w+)', \{(?!'no-writes')", re.MULTILINE)
 
 def writes() -> frozenset[str]:
     """Return the functions whose outcome somebody relies on, by the flags that they are registered with."""
-    return frozenset(WRITES.findall(library.source(test_mode=False))) - FOR_NOBODY
+    return frozenset(WRITES.findall(source.text(test_mode=False))) - FOR_NOBODY
 
 
 def durability(settings: Settings) -> Durability | None:

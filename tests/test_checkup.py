@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from questd import checkup, declared, library
+from questd import checkup, declared, library, source
 from questd.__main__ import main
 from questd.settings import Settings
 from tests.servers import DEFAULT, RedisServer, free_port, running
@@ -152,12 +152,12 @@ def test_a_dead_letter_queue_that_is_nowhere(redis_server: RedisServer, tmp_path
 def test_another_library(redis_server: RedisServer, tmp_path: Path) -> None:
     """A newer library than ours is wrong; an older one will be replaced, and is not asked about queues."""
     with redis_server.client() as client:
-        client.function_load(newer(library.version() + 1), replace=True)
+        client.function_load(newer(source.version() + 1), replace=True)
         assert "loaded by a newer questd" in wrong(check(tmp_path, redis_url=redis_server.url))[0]
-        client.function_load(newer(library.version() - 1), replace=True)
+        client.function_load(newer(source.version() - 1), replace=True)
         lines = check(tmp_path, QUEUES, redis_url=redis_server.url)
         assert wrong(lines) == []
-        assert any(f"{library.version()} will be loaded" in line for line in lines)
+        assert any(f"{source.version()} will be loaded" in line for line in lines)
         client.function_flush()
 
 

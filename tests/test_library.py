@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from questd import library
+from questd import library, source
 from tests.client import Sqs, serving
 from tests.servers import RedisServer
 
@@ -36,7 +36,7 @@ async def test_loading_is_idempotent(redis_server: RedisServer, client: redis.Re
     """Loading once or twice is the same."""
     for _ in range(2):
         await library.load(redis_server.url, test_mode=False)
-        assert client.fcall("quest_version", 0) == [library.version(), 2]
+        assert client.fcall("quest_version", 0) == [source.version(), 2]
 
 
 async def test_an_older_library_is_replaced_and_a_newer_one_refused(
@@ -46,18 +46,18 @@ async def test_an_older_library_is_replaced_and_a_newer_one_refused(
     caplog.set_level("INFO")
     client.function_load(newer(-1), replace=True)
     await library.load(redis_server.url, test_mode=False)
-    assert caplog.messages == [f"version -1 of the library gives way to version {library.version()}"]
-    assert client.fcall("quest_version", 0)[0] == library.version()
-    client.function_load(newer(library.version() + 1), replace=True)
+    assert caplog.messages == [f"version -1 of the library gives way to version {source.version()}"]
+    assert client.fcall("quest_version", 0)[0] == source.version()
+    client.function_load(newer(source.version() + 1), replace=True)
     with pytest.raises(library.LibraryRefused, match="newer questd"):
         await library.load(redis_server.url, test_mode=False)
-    assert client.fcall("quest_version", 0)[0] == library.version() + 1
+    assert client.fcall("quest_version", 0)[0] == source.version() + 1
 
 
 async def test_old_and_new_share_a_redis(redis_server: RedisServer, client: redis.Redis) -> None:
     """While questds are replaced one by one, the old ones go on with the new library and leave it where it is."""
-    number = library.version()
-    text = library.source(test_mode=True).replace(f"local VERSION = {number} ", f"local VERSION = {number + 1} ")
+    number = source.version()
+    text = source.text(test_mode=True).replace(f"local VERSION = {number} ", f"local VERSION = {number + 1} ")
     async with serving(redis_server.url) as sqs:
         url = await sqs.create()
         client.function_load(text, replace=True)
@@ -72,10 +72,10 @@ async def test_old_and_new_share_a_redis(redis_server: RedisServer, client: redi
 async def test_an_older_library_that_came_back(redis_server: RedisServer, client: redis.Redis) -> None:
     """Where the library was lost and an older questd loaded its own, the next look at readiness puts that right."""
     async with serving(redis_server.url) as sqs:
-        client.function_load(newer(library.version() - 1), replace=True)
+        client.function_load(newer(source.version() - 1), replace=True)
         async with sqs.session.get(f"{sqs.url}/health/ready") as response:
             assert response.status == 200
-        assert client.fcall("quest_version", 0)[0] == library.version()
+        assert client.fcall("quest_version", 0)[0] == source.version()
 
 
 async def test_unloading_takes_only_ours(redis_server: RedisServer, client: redis.Redis) -> None:
@@ -109,12 +109,6 @@ async def test_a_library_that_is_gone_comes_back(sqs: Sqs, redis_server: RedisSe
         client.function_flush()
     await asyncio.gather(*(sqs("SendMessage", QueueUrl=url, MessageBody="x") for _ in range(20)))
     assert await sqs.counts(url) == (20, 0, 0)
-
-
-async def test_a_clock_only_in_test_mode() -> None:
-    """The source has the test clock only when asked for."""
-    assert "quest_clock" in library.source(test_mode=True)
-    assert "quest_clock" not in library.source(test_mode=False)
 
 
 async def test_a_full_redis_refuses_sends_and_lets_consumers_empty_it(sqs: Sqs, redis_server: RedisServer) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from questd import library
+from questd import library, source
 from questd.library import key_of
 from tests import release
 from tests.client import ARN, Sqs, serving
@@ -247,6 +247,6 @@ def test_every_function_is_recorded() -> None:
 
 def test_headers_were_found() -> None:
     """Every function that the library registers has a header that says what it takes and replies."""
-    registered = set(re.findall(r"^register\('(\w+)'", library.source(test_mode=True), re.MULTILINE))
+    registered = set(re.findall(r"^register\('(\w+)'", source.text(test_mode=True), re.MULTILINE))
     assert registered == release.promises().keys()
     assert all({"KEYS", "Reply"} <= told.keys() for told in release.promises().values())

@@ -11,7 +11,7 @@ import msgpack
 import pytest
 import redis
 
-from questd import library
+from questd import source
 
 START_MS = 1_800_000_000_000
 """Where the clock stands when a test begins."""
@@ -108,7 +108,7 @@ class Quest:
 
     def load(self) -> None:
         """Load the library, which forgets what it knew."""
-        self.redis.function_load(library.source(test_mode=True), replace=True)
+        self.redis.function_load(source.text(test_mode=True), replace=True)
 
     def reset(self) -> None:
         """Empty this Redis and set its clock."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from questd import library
+from questd import source
 from tests.lua.quest import START_MS, VT, Quest, failing
 
 NOTHING_DUE = [-1, 0]
@@ -316,7 +316,7 @@ def test_lease_runs_on_the_servers_clock(quest: Quest) -> None:
 
 def test_version(quest: Quest) -> None:
     """The library says its version and that of the layout of its keys."""
-    assert quest.redis.fcall("quest_version", 0) == [library.version(), 2]
+    assert quest.redis.fcall("quest_version", 0) == [source.version(), 2]
 
 
 @pytest.mark.parametrize("dead_letter_after", ["never", 0, 2000])

@@ -5,7 +5,7 @@ import time
 import pytest
 import redis
 
-from questd import library
+from questd import source
 from tests.lua.quest import START_MS, Quest
 
 
@@ -70,7 +70,7 @@ def test_long_poll_keeps_the_servers_time(quest: Quest) -> None:
 
 def test_no_clock_outside_test_mode(default: Quest) -> None:
     """Without test mode there is no function that moves the clock."""
-    default.redis.function_load(library.source(test_mode=False), replace=True)
+    default.redis.function_load(source.text(test_mode=False), replace=True)
     try:
         with pytest.raises(redis.ResponseError, match="Function not found"):
             default.clock("freeze", 1)

@@ -7,14 +7,14 @@ from itertools import pairwise
 import pytest
 import redis
 
-from questd import library
+from questd import source
 from tests.lua.quest import FIFO, VT, Message, Quest
 
 MIB = 1_048_576
 
 LIMITS = {
     name: int(value)
-    for name, value in re.findall(r"^local ([A-Z_]+) = (\d+)\b", library.source(test_mode=False), re.MULTILINE)
+    for name, value in re.findall(r"^local ([A-Z_]+) = (\d+)\b", source.text(test_mode=False), re.MULTILINE)
 }
 """The library's limits, as it names them: tests/bench/cost.py says what they are worth in µs."""
 

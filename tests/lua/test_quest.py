@@ -6,7 +6,7 @@ from importlib.resources import files
 import pytest
 import redis
 
-from questd import library
+from questd import source
 from tests.lua.functions import OF_THE_LEASE, QUEST, READING, WHEN_FULL, WITHOUT_QUEUE, WRITING
 from tests.lua.quest import START_MS, Quest, failing, key_of
 
@@ -43,7 +43,7 @@ def test_reading_functions_run_read_only(quest: Quest) -> None:
     for function, arguments in READING.items():
         quest.read(function, "orders", *arguments)
     quest.redis.fcall_ro("quest_holder", 1, "quest:lease")
-    assert quest.redis.fcall_ro("quest_version", 0) == [library.version(), 2]
+    assert quest.redis.fcall_ro("quest_version", 0) == [source.version(), 2]
 
 
 def test_missing_queue(quest: Quest) -> None:
