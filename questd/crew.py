@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from questd.embedded import Restarts
+from questd.restarts import Restarts
 
 DRAIN = signal.SIGUSR2
 """Makes a process take no new connections, answer those it has, and end when they have."""

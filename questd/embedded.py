@@ -17,7 +17,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
@@ -37,9 +36,6 @@ LOG_LIMIT = 1024 * 1024
 
 SOCKET_PATH_LIMIT = 100
 """Bytes: Linux takes 107, macOS 103."""
-
-FIRST_DELAY, LAST_DELAY, CALM = 0.1, 5.0, 10.0
-"""Seconds before what has died is started again, doubling from the first to the last until it once lived for CALM."""
 
 TORN = "short read while loading the AOF"
 """What a server logs that finds its file torn by a power loss, and cuts off the end."""
@@ -302,27 +298,3 @@ def _percent_loaded(client: redis.Redis) -> str:
     except (redis.ConnectionError, redis.TimeoutError):
         return "0"
     return str(state["loading_loaded_perc"]) if state["loading"] else "100"
-
-
-@dataclass
-class Restarts:
-    """When that which has died is started again."""
-
-    started: float = field(default_factory=time.monotonic)
-    delay: float = 0.0
-    due: float | None = None
-
-    def died(self) -> None:
-        """Note that it has died now."""
-        now = time.monotonic()
-        calm = now - self.started > CALM
-        self.delay = FIRST_DELAY if calm or not self.delay else min(self.delay * 2, LAST_DELAY)
-        self.due = now + self.delay
-
-    def start(self) -> bool:
-        """Tell whether it is to be started now, and note that it is."""
-        now = time.monotonic()
-        if self.due is None or now < self.due:
-            return False
-        self.started, self.due = now, None
-        return True

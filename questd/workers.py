@@ -22,9 +22,10 @@ from questd.access import BadKeys, keys_of
 from questd.actions import NAMES
 from questd.counts import Counts, Page
 from questd.crew import DRAIN, Crew, Forked
-from questd.embedded import Embedded, Restarts, StartFailed, wait_until_ready
+from questd.embedded import Embedded, StartFailed, wait_until_ready
 from questd.pipeline import RedisUnavailable
 from questd.port import address_of, bind, tls
+from questd.restarts import Restarts
 from questd.settings import BadSetting, Settings, hidden
 from questd.worker import PATIENCE, STOPPING
 

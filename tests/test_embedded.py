@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from questd import embedded
-from questd.embedded import Embedded, Restarts, Server, StartFailed, choose, servers, wait_until_ready
+from questd.embedded import Embedded, Server, StartFailed, choose, servers, wait_until_ready
 from questd.settings import Settings
 from tests.servers import BUNDLED, DEFAULT
 from tests.test_workers import until
@@ -236,20 +236,3 @@ def test_a_long_runtime_directory_is_not_used(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(embedded, "SOCKET_PATH_LIMIT", 200)
     with opened(Settings(ephemeral=True)) as private:
         assert private.home.parent == tmp_path
-
-
-def test_restarts_slow_down() -> None:
-    """What dies again and again is started after 0.1 s, 0.2 s and so on up to 5 s, and after 0.1 s once it was calm."""
-    restarts = Restarts()
-    assert not restarts.start()
-    delays = []
-    for _ in range(8):
-        restarts.died()
-        delays.append(restarts.delay)
-    assert delays == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
-    assert not restarts.start()
-    restarts.started -= embedded.CALM + 1
-    restarts.died()
-    assert restarts.delay == 0.1
-    until(restarts.start, 1)
-    assert not restarts.start()
