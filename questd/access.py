@@ -17,8 +17,9 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from questd import errors, namespaces, policies, redrive
-from questd.action import FACTS_LIMIT, QUEUE_NAME, Action, CallAction, Questd, QueueAction
+from questd.action import FACTS_LIMIT, Action, CallAction, Questd, QueueAction
 from questd.actions import ACTIONS
+from questd.namespaces import QUEUE_NAME
 from questd.request import Request
 from questd.signatures import signer
 

@@ -1,72 +1,31 @@
 """Actions: request models that answer themselves, and what they may use. No protocol is known here."""
 
 import asyncio
-import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Annotated, Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from questd import errors, namespaces
 from questd.capacity import Capacity
 from questd.counts import Page
+from questd.facts import Facts
 from questd.library import Library, key_of
 from questd.longpoll import LongPolls
+from questd.members import QueueName
 from questd.mistakes import mistake
-from questd.namespaces import NOWHERE, Namespace
+from questd.namespaces import Namespace
 from questd.request import Request
 from questd.settings import Settings
 from questd.together import KINDS, Together
 
-QUEUE_NAME = re.compile(r"(?=.{1,80}\Z)[A-Za-z0-9_-]+(\.fifo)?", re.ASCII)
-"""What a queue may be called. It also keeps a name from leaving its hash tag."""
-
-FIFO = ".fifo"
-"""How the names of FIFO queues end, and no others."""
-
-ARN_PARTS = 6
-"""arn, partition, service, region, account, resource: with colons in between."""
-
-DECIMAL = re.compile(r"[+-]?[0-9]{1,18}")
-"""A whole number as text."""
-
-URLS_LIMIT = 4096
-"""Queue URLs whose queues a process knows: most requests come with the same few."""
-
-URL_LENGTH = 1024
-"""Characters of a queue's URL at most: a longer one is no queue's, and would only fill the memory."""
-
 FACTS_LIMIT = 100_000
 """Queues that a process knows by heart; more are forgotten together, and learnt again."""
 
-
 LONG_AGO_MS = 1
 """A time of Redis that has passed on every server."""
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What a process keeps of a queue, to check a request before it asks Redis: good as long as `version` is."""
-
-    version: bytes
-    MaximumMessageSize: int
-    ReceiveMessageWaitTimeSeconds: int
-    FifoQueue: bool
-    ContentBasedDeduplication: bool
-    DeduplicationScope: str
-    FifoThroughputLimit: str
-    scope: str
-    """Of deduplication in a FIFO queue: "queue" or "messageGroup", as it was created."""
-    Policy: str
-    tags: str
-    fair: bool
-    key: str
-    """What its functions get."""
-    grouped: bool
-    """Whether its messages have groups, whose order or share a receive has to mind."""
 
 
 class Gate(Protocol):
@@ -92,12 +51,6 @@ class Gate(Protocol):
 
     async def check(self, questd: "Questd", request: Request, action: "Action") -> None:
         """Raise an SQSError unless he may have what he asks for."""
-
-
-def home_of(settings: Settings) -> Namespace:
-    """Return a server's own namespace."""
-    region, account = settings.region, settings.account
-    return Namespace(region, account, (region, account) if settings.multi_region else None)
 
 
 class Trouble(Protocol):
@@ -137,7 +90,7 @@ class Questd:
 
     def __post_init__(self) -> None:
         """Gather what comes together."""
-        self.home = home_of(self.settings)
+        self.home = namespaces.home_of(self.settings)
         self.loop = asyncio.get_running_loop()
         self.together = Together(self.library)
         self.logs_access = self.settings.access_log
@@ -151,12 +104,7 @@ class Questd:
 
     def name_of(self, arn: str) -> str | None:
         """Return the queue that an ARN names; None when it can be none of this server's."""
-        parts = arn.split(":", ARN_PARTS - 1)
-        if len(parts) != ARN_PARTS:
-            return None
-        region, account, bare = parts[3:]
-        name = self.home.of_region(region).of_account(account).name(bare)
-        return name if arn == self.arn(name) and QUEUE_NAME.fullmatch(bare) else None
+        return namespaces.name_of(self.home, arn)
 
     def url(self, queue: str, request: Request) -> str:
         """Return the URL of a queue, on the host that the client used."""
@@ -172,33 +120,22 @@ class Questd:
 
     async def facts_of(self, queue: str) -> Facts:
         """Return what is known of a queue; the first time it is asked. Raises QueueDoesNotExist."""
-        known = self.facts.get(queue)
-        if known is None:
+        return self.facts.get(queue) or await self.relearn(queue)
+
+    async def relearn(self, queue: str) -> Facts:
+        """Return what a queue is now, whatever was known of it. Raises QueueDoesNotExist."""
+        try:
             reply = await self.call("quest_facts", queue, repeat=True)
-            known = self.learn(queue, reply[1])
-        return known
+        except errors.QueueDoesNotExist:
+            self.facts.pop(queue, None)
+            raise
+        return self.learn(queue, reply[1])
 
     def learn(self, queue: str, pairs: list[bytes]) -> Facts:
         """Keep the facts of a queue, out of all the fields of its hash."""
-        fields = dict(zip(pairs[::2], pairs[1::2], strict=True))
         if len(self.facts) >= FACTS_LIMIT:
             self.facts.clear()
-        fifo, fair = fields.get(b"FifoQueue") == b"true", b"fair" in fields
-        self.facts[queue] = Facts(
-            fields[b"version"],
-            int(fields[b"MaximumMessageSize"]),
-            int(fields[b"ReceiveMessageWaitTimeSeconds"]),
-            FifoQueue=fifo,
-            ContentBasedDeduplication=fields.get(b"ContentBasedDeduplication") == b"true",
-            DeduplicationScope=fields.get(b"DeduplicationScope", b"").decode(),
-            FifoThroughputLimit=fields.get(b"FifoThroughputLimit", b"").decode(),
-            scope=fields.get(b"scope", b"").decode(),
-            Policy=fields.get(b"Policy", b"").decode(),
-            tags=fields.get(b"tags", b"").decode(),
-            fair=fair,
-            key=key_of(queue),
-            grouped=fifo or fair,
-        )
+        self.facts[queue] = Facts.of(queue, pairs)
         return self.facts[queue]
 
     async def ask(
@@ -245,11 +182,6 @@ class Questd:
         await self.ask("quest_set_attributes", queue, lambda facts: flat(fields(facts)))
         self.facts.pop(queue, None)
 
-    async def relearn(self, queue: str) -> Facts:
-        """Return what a queue is now, whatever was known of it. Raises QueueDoesNotExist."""
-        self.facts.pop(queue, None)
-        return await self.facts_of(queue)
-
     def not_after_ms(self, key: str, process: str) -> int:
         """Return the time of the Redis that has `key` at which this process gives up a call that it makes now.
 
@@ -269,57 +201,6 @@ class Questd:
 def flat(fields: Mapping[str, str]) -> list[str]:
     """Return names and values in turn, as functions take them."""
     return [part for pair in fields.items() for part in pair]
-
-
-def _queue_name(url: object, info: ValidationInfo) -> str:
-    """Return the queue that a QueueUrl names: a URL on any host, or a bare name (contract 1.4)."""
-    if not isinstance(url, str):
-        return url  # type: ignore[return-value]  # the type check comes next
-    if len(url) > URL_LENGTH:
-        raise errors.QueueDoesNotExist
-    return _queue_at(url, info.context or NOWHERE)
-
-
-@lru_cache(URLS_LIMIT)
-def _queue_at(url: str, namespace: Namespace) -> str:
-    path, _, name = url.rpartition("/")
-    if not QUEUE_NAME.fullmatch(name):
-        raise errors.QueueDoesNotExist
-    path, _, account = path.rpartition("/")
-    path, _, region = path.rpartition("/")
-    if path.rpartition("/")[2] == "queue":  # http://localhost:4566/queue/us-east-1/000000000000/name, of LocalStack
-        namespace = namespace.of_region(region)
-    return namespace.of_account(account).name(name)
-
-
-def between(low: int, high: int, reason: str) -> AfterValidator:
-    """Return a field's range and AWS's words for it."""
-
-    def check(value: int, info: ValidationInfo) -> int:
-        if not low <= value <= high:
-            raise errors.InvalidParameter(value, info.field_name, reason)
-        return value
-
-    return AfterValidator(check)
-
-
-def _number(value: object) -> object:
-    """Return the value unless it is something that only Python takes for a number."""
-    if isinstance(value, bool):
-        raise errors.UnconvertibleValue(f"{value}_VALUE".upper(), "an Integer")
-    if isinstance(value, str) and not DECIMAL.fullmatch(value):
-        raise errors.UnconvertibleValue("STRING_VALUE", "an Integer")
-    return value
-
-
-Integer = Annotated[int, BeforeValidator(_number)]
-"""A number, or its decimal text; never true or false."""
-
-Strings = Annotated[list[str], Field(fail_fast=True)]
-"""Texts. One that is none ends the look at them: a client may send a million."""
-
-QueueName = Annotated[str, BeforeValidator(_queue_name)]
-"""A QueueUrl, read as the name in it."""
 
 
 class Action(BaseModel):

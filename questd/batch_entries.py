@@ -19,7 +19,8 @@ from pydantic_core.core_schema import (
 )
 
 from questd import errors
-from questd.action import Integer, QueueAction, between
+from questd.action import QueueAction
+from questd.members import Integer, between
 from questd.message_attributes import is_text
 from questd.messages import Handle, Message
 from questd.mistakes import mistake

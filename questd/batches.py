@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import AfterValidator, ValidationError
 
 from questd import errors, messages
-from questd.action import Action, CallAction, Facts, Meaning, Questd
+from questd.action import Action, CallAction, Meaning, Questd
 from questd.batch_entries import (
     BODY,
     ID,
@@ -21,6 +21,7 @@ from questd.batch_entries import (
     one_by_one,
     right,
 )
+from questd.facts import Facts
 from questd.identifiers import as_texts, new_ids
 from questd.mistakes import mistake
 from questd.request import Request

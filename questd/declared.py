@@ -16,7 +16,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import to_json
 
 from questd import errors, namespaces, server
-from questd.action import FIFO, Questd, QueueAction, home_of, validated
+from questd.action import Questd, QueueAction, validated
+from questd.namespaces import FIFO
 from questd.queue_attributes import FIFO_ONLY, SETTABLE
 from questd.queues import CreateQueue, SetQueueAttributes
 from questd.request import Request
@@ -149,7 +150,7 @@ def _declared(settings: Settings, file: File, name: str, table: object) -> Decla
         if key not in KNOWN:
             raise _Mistake(f"{key} is no attribute to set{did_you_mean(key, KNOWN)}", key)
     read = Table.model_validate(table)
-    home = home_of(settings)
+    home = namespaces.home_of(settings)
     namespace = home._replace(region=read.region or home.region, account=read.account or home.account)
     if not home.home and namespace != home:
         raise _Mistake("is in another region or account than the server's own, which needs multi_region = true")

@@ -11,7 +11,7 @@ import tomli_w
 from pydantic import TypeAdapter, ValidationError
 
 from questd import errors, tags
-from questd.action import FIFO, QUEUE_NAME
+from questd.namespaces import FIFO, QUEUE_NAME
 from questd.queue_attributes import stored
 from questd.settings import Settings
 

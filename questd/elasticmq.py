@@ -9,8 +9,8 @@ from pyhocon import ConfigFactory
 from pyhocon.exceptions import ConfigException
 from pyparsing import ParseBaseException
 
-from questd.action import FIFO
 from questd.draft import Draft, QueueDraft
+from questd.namespaces import FIFO
 from questd.settings import BadSetting
 
 INCLUDE = re.compile(r"^[ \t]*include\b.*$", re.MULTILINE)

@@ -10,8 +10,9 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, ValidationInfo
 
 from questd import errors
-from questd.action import Action, Integer, Questd, QueueAction, Strings, between
+from questd.action import Action, Questd, QueueAction
 from questd.figures import figures
+from questd.members import Integer, Strings, between
 from questd.pause import pause, resume
 from questd.peek import PAGE, STATES, Look, Peeked, drop, latest, peek
 from questd.request import Request

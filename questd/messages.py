@@ -13,8 +13,10 @@ import msgpack
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from questd import errors, message_attributes
-from questd.action import CallAction, Facts, Integer, Meaning, Questd, between
+from questd.action import CallAction, Meaning, Questd
+from questd.facts import Facts
 from questd.identifiers import as_text, new_id
+from questd.members import Integer, between
 from questd.mistakes import missing
 from questd.request import Request
 

@@ -9,10 +9,21 @@ from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import unquote
 
+from questd.settings import Settings
+
 CREDENTIAL = re.compile(r"Credential=([^/,\s&]+)/[0-9]{8}/([a-z0-9-]{1,30})/sqs/aws4_request")
 HOST = re.compile(r"(?:sqs\.([a-z0-9-]{1,30})\.|([a-z0-9-]{1,30})\.queue\.)")
 REGION = re.compile(r"[a-z0-9-]{1,30}", re.ASCII)
 ACCOUNT = re.compile(r"[0-9]{12}", re.ASCII)
+
+QUEUE_NAME = re.compile(r"(?=.{1,80}\Z)[A-Za-z0-9_-]+(\.fifo)?", re.ASCII)
+"""What a queue may be called. It also keeps a name from leaving its hash tag."""
+
+FIFO = ".fifo"
+"""How the names of FIFO queues end, and no others."""
+
+ARN_PARTS = 6
+"""arn, partition, service, region, account, resource: with colons in between."""
 
 BEHIND = "~"
 """How the name of a queue of another namespace begins: behind all that a bare name may begin with."""
@@ -44,6 +55,12 @@ NOWHERE = Namespace("", "")
 """Of a request that has not been looked at."""
 
 
+def home_of(settings: Settings) -> Namespace:
+    """Return a server's own namespace."""
+    region, account = settings.region, settings.account
+    return Namespace(region, account, (region, account) if settings.multi_region else None)
+
+
 def of_request(home: Namespace, headers: Mapping[str, str], target: str) -> Namespace:
     """Return the namespace of a request: by its signature, else by its host.
 
@@ -71,6 +88,16 @@ def arn(home: Namespace, name: str) -> str:
     """Return the ARN of a queue."""
     region, account, bare = parts(home, name)
     return f"arn:{partition(region)}:sqs:{region}:{account}:{bare}"
+
+
+def name_of(home: Namespace, arn_: str) -> str | None:
+    """Return the queue that an ARN names; None when it can be none of this server's."""
+    split = arn_.split(":", ARN_PARTS - 1)
+    if len(split) != ARN_PARTS:
+        return None
+    region, account, bare_name = split[3:]
+    name = home.of_region(region).of_account(account).name(bare_name)
+    return name if arn_ == arn(home, name) and QUEUE_NAME.fullmatch(bare_name) else None
 
 
 def partition(region: str) -> str:

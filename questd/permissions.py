@@ -3,7 +3,9 @@
 import re
 
 from questd import errors, policies
-from questd.action import Facts, Questd, QueueAction, Strings
+from questd.action import Questd, QueueAction
+from questd.facts import Facts
+from questd.members import Strings
 from questd.mistakes import missing
 from questd.namespaces import ACCOUNT
 from questd.request import Request

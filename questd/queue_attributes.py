@@ -12,7 +12,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from questd import errors, message_attributes, policies
-from questd.action import ARN_PARTS
+from questd.namespaces import ARN_PARTS
 
 Stored = dict[str, str]
 """Fields of a queue's hash; an empty value takes the field away."""

@@ -12,9 +12,11 @@ from pydantic import AfterValidator
 from pydantic_core import from_json
 
 from questd import errors, registry, tags
-from questd.action import FIFO, QUEUE_NAME, Action, Facts, Integer, Questd, QueueAction, Strings, flat
+from questd.action import Action, Questd, QueueAction, flat
+from questd.facts import Facts
 from questd.library import key_of
-from questd.namespaces import BEHIND, bare
+from questd.members import Integer, Strings
+from questd.namespaces import BEHIND, FIFO, QUEUE_NAME, bare
 from questd.queue_attributes import READABLE, readable, stored
 from questd.request import Request
 
@@ -96,10 +98,6 @@ def _allows(attributes: Texts, source_arn: str) -> bool:
     return bool(policy["redrivePermission"] == "allowAll")
 
 
-RETENTION = 345_600
-"""Seconds that a queue keeps its messages when nobody says otherwise (contract 3.1)."""
-
-
 class CreateQueue(Action):
     """Make a queue; one that is there already with the same attributes is as good."""
 
@@ -113,7 +111,7 @@ class CreateQueue(Action):
         if not await self.is_there(questd, name):
             fields = self.fields(questd.settings.attribute_limits)
             fields = await _claim_target(questd, name, fields, (self.Attributes or {}).get("RedrivePolicy", ""))
-            size, retention = questd.settings.max_message_size, min(RETENTION, questd.settings.max_retention)
+            size, retention = questd.settings.max_message_size, min(registry.RETENTION, questd.settings.max_retention)
             secret = secrets.token_hex(20)
             async with registry.creating(questd.library, name):
                 await questd.call("quest_create", name, secret, _wait_ms(questd), size, retention, *flat(fields))
@@ -134,8 +132,7 @@ class CreateQueue(Action):
         """
         scope = self._scope()
         try:
-            reply = await questd.call("quest_facts", name, repeat=True)
-            facts = questd.learn(name, reply[1])
+            facts = await questd.relearn(name)
             if scope:
                 scope = facts.DeduplicationScope
             fields = stored(self.Attributes or {}, questd.settings.attribute_limits, scope, facts.FifoThroughputLimit)
@@ -270,8 +267,7 @@ class SetQueueAttributes(QueueAction):
 
         policy = self.Attributes.get("RedrivePolicy")
         if policy:  # all is checked before the target is told
-            reply = await questd.call("quest_facts", self.QueueUrl, repeat=True)
-            claimed = fields(questd.learn(self.QueueUrl, reply[1]))
+            claimed = fields(await questd.relearn(self.QueueUrl))
             claimed = await _claim_target(questd, self.QueueUrl, claimed, policy)
             target["deadLetterTarget"] = claimed["deadLetterTarget"]
         await questd.change(self.QueueUrl, fields)

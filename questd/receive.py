@@ -8,11 +8,14 @@ import msgpack
 from pydantic import AfterValidator
 
 from questd import errors, message_attributes
-from questd.action import CallAction, Facts, Integer, Meaning, Questd, Strings, TakesMore, between
+from questd.action import CallAction, Meaning, Questd, TakesMore
+from questd.facts import Facts
 from questd.identifiers import as_text, as_texts
 from questd.library import key_of
 from questd.longpoll import FIRST, MORE, SERVER_TIME
+from questd.members import Integer, Strings, between
 from questd.messages import MESSAGE_ID, RECORD, id_of_128, md5_of, sequence_number
+from questd.queue_attributes import READABLE
 from questd.request import Request
 
 TOO_MANY = 2
@@ -26,19 +29,11 @@ RECEIVE_ATTRIBUTES = frozenset(
 
 SHOWN_AS_STORED = ("AWSTraceHeader", "MessageGroupId", "MessageDeduplicationId")
 
-QUEUE_ATTRIBUTES = frozenset(
-    "Policy VisibilityTimeout MaximumMessageSize MessageRetentionPeriod ApproximateNumberOfMessages "
-    "ApproximateNumberOfMessagesNotVisible CreatedTimestamp LastModifiedTimestamp QueueArn "
-    "ApproximateNumberOfMessagesDelayed DelaySeconds ReceiveMessageWaitTimeSeconds RedrivePolicy FifoQueue "
-    "ContentBasedDeduplication KmsMasterKeyId KmsDataKeyReusePeriodSeconds DeduplicationScope FifoThroughputLimit "
-    "RedriveAllowPolicy SqsManagedSseEnabled".split()
-)
-"""Names of queue attributes: AttributeNames of ReceiveMessage allows them, without effect."""
-
 
 def _known_attributes(names: list[str]) -> list[str]:
+    """Return names that AWS takes: those of queue attributes too, without effect."""
     for name in names:
-        if name not in RECEIVE_ATTRIBUTES and name not in QUEUE_ATTRIBUTES:
+        if name not in RECEIVE_ATTRIBUTES and name not in READABLE:
             raise errors.UnknownAttribute(name)
     return names
 

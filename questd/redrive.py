@@ -13,10 +13,11 @@ from pydantic import AfterValidator, ValidationInfo
 from pydantic_core import from_json, to_json
 
 from questd import errors
-from questd.action import ARN_PARTS, FIFO, Action, Integer, Questd, QueueAction
+from questd.action import Action, Questd, QueueAction
 from questd.identifiers import as_text, new_id
 from questd.library import key_of
-from questd.namespaces import bare
+from questd.members import Integer
+from questd.namespaces import ARN_PARTS, FIFO, bare
 from questd.queues import PAGE, PageSize, after, token_of
 from questd.request import Request
 

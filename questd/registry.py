@@ -28,7 +28,7 @@ DEAD_LETTERS = "-dlq"
 """What the name of a list's dead-letter queue ends with (lua/quest_api.lua)."""
 
 SIZE, RETENTION = 2**20, 345_600
-"""What such a queue has by default (lua/queues.lua)."""
+"""What a queue has when nobody says otherwise (contract 3.1, lua/queues.lua)."""
 
 
 @contextlib.asynccontextmanager

@@ -8,7 +8,9 @@ from pydantic import AfterValidator
 from pydantic_core import from_json
 
 from questd import errors
-from questd.action import Facts, Questd, QueueAction, Strings
+from questd.action import Questd, QueueAction
+from questd.facts import Facts
+from questd.members import Strings
 from questd.mistakes import missing
 from questd.namespaces import bare
 from questd.request import Request
@@ -96,6 +98,5 @@ class ListQueueTags(QueueAction):
 
     async def __call__(self, questd: Questd, _request: Request) -> dict[str, Any]:
         """Return them."""
-        reply = await questd.call("quest_facts", self.QueueUrl, repeat=True)
-        tags = read(questd.learn(self.QueueUrl, reply[1]).tags)
+        tags = read((await questd.relearn(self.QueueUrl)).tags)
         return {"Tags": tags} if tags else {}

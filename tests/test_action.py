@@ -1,31 +1,12 @@
-"""What actions have in common: facts of queues, and pydantic's findings in AWS's words."""
-
-import json
+"""What actions may use: the facts of queues that a process keeps, and learns again."""
 
 import pytest
 
 from questd import errors
-from questd.action import QueueAction, validated
-from questd.request import Request
+from questd.server import connected
+from questd.settings import Settings
 from tests.client import serving
 from tests.servers import RedisServer
-
-
-@pytest.mark.parametrize(
-    "url", ["q", "/q", "http://x/q", "https://sqs.us-east-1.amazonaws.com/000000000000/q", "http://[::1]:1/1/q"]
-)
-def test_what_names_a_queue(url: str) -> None:
-    """The last segment of a QueueUrl is the queue's name, whatever is before it (contract 1.4)."""
-    assert QueueAction.model_validate({"QueueUrl": url}).QueueUrl == "q"
-
-
-@pytest.mark.parametrize(
-    "url", ["", "/", "a b", "q}", "{q", "q\n", "q\0", "x" * 81, "http://x/q?y", "ä", "q/", f"{'x' * 1024}/q"]
-)
-def test_what_names_none(url: str) -> None:
-    """What cannot be a name is a queue that does not exist, and never gets near a key."""
-    with pytest.raises(errors.QueueDoesNotExist):
-        validated(QueueAction, json.dumps({"QueueUrl": url}).encode(), Request("POST", "/", {}, b""))
 
 
 async def test_facts_are_learnt_again_when_they_changed(redis_server: RedisServer) -> None:
@@ -38,3 +19,16 @@ async def test_facts_are_learnt_again_when_they_changed(redis_server: RedisServe
         await one("DeleteQueue", QueueUrl=url)
         await one.create(MaximumMessageSize="1024")
         assert (await two.ask("SendMessage", QueueUrl=url, MessageBody="x" * 2000)).status == 400
+
+
+async def test_facts_of_a_queue_that_is_gone_are_forgotten(redis_server: RedisServer) -> None:
+    """Who asks anew what a queue is, and hears that there is none, does not go by what it was."""
+    async with serving(redis_server.url) as sqs, connected(Settings(redis_url=redis_server.url), "test") as questd:
+        url = await sqs.create("q")
+        known = await questd.facts_of("q")
+        assert questd.facts == {"q": known}
+        assert await questd.relearn("q") == known
+        await sqs("DeleteQueue", QueueUrl=url)
+        with pytest.raises(errors.QueueDoesNotExist):
+            await questd.relearn("q")
+        assert questd.facts == {}

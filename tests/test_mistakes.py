@@ -7,8 +7,9 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from questd import errors
-from questd.action import Integer, between, validated
+from questd.action import validated
 from questd.actions import ACTIONS
+from questd.members import Integer, between
 from questd.messages import SendMessage
 from questd.mistakes import TELLABLE, mistake
 from questd.queues import SetQueueAttributes

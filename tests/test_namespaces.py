@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from questd.namespaces import Namespace, of_request, parts
+from questd.namespaces import Namespace, arn, name_of, of_request, parts
 from tests.client import JSON, Reply, Sqs, serving
 from tests.servers import RedisServer
 
@@ -47,6 +47,22 @@ def test_names_inside() -> None:
     assert parts(HOME, other.name("q")) == ("eu-west-1", "111122223333", "q")
     assert parts(HOME, "q") == ("us-east-1", "000000000000", "q")
     assert HOME.of_account("x") == HOME
+
+
+def test_names_in_arns() -> None:
+    """An ARN names the queue that it was made for, whichever namespace that is in, and nothing of another server."""
+    for name in ("q", "q.fifo", "~eu-west-1/111122223333/q", "~cn-north-1/000000000000/q"):
+        assert name_of(HOME, arn(HOME, name)) == name
+    alone = HOME._replace(home=None)
+    assert name_of(alone, "arn:aws:sqs:us-east-1:000000000000:q") == "q"
+    for other in (
+        "q",
+        "arn:aws:sqs:us-east-1:000000000000:",
+        "arn:aws:sqs:us-east-1:000000000000:a b",
+        "arn:aws:sns:us-east-1:000000000000:q",
+        "arn:aws:sqs:eu-west-1:000000000000:q",
+    ):
+        assert name_of(alone, other) is None
 
 
 async def ask(sqs: Sqs, region: str, account: str, action: str, **members: Any) -> Reply:
