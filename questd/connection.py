@@ -1,7 +1,7 @@
 """One client's HTTP/1.1 connection on the listener: requests to the core one after the other, answers out in order.
 
-It owns order, limits and time on a connection; it knows HTTP and nothing of SQS. Plain requests are read by whole.py;
-httptools parses all others: 2 µs a request, where aiohttp's parser takes 7.
+It owns order, room and time on a connection; it knows HTTP and nothing of SQS. Plain requests are read by whole.py;
+httptools parses all others (2 µs a request, where aiohttp's parser takes 7), and limits.py refuses what is too much.
 """
 
 import asyncio
@@ -14,19 +14,16 @@ from typing import Any, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
-from questd import errors
 from questd.action import Questd
-from questd.answer import PLAIN, Answer, body_limit, refusal
+from questd.answer import Answer
 from questd.errand import Errand
 from questd.heads import CLOSE, CONTINUE, KEEP, NAMES, head_of
+from questd.limits import Limits, Refused, refused
 from questd.request import Request
 from questd.settings import Settings
 from questd.whole import request_of
 
 log = logging.getLogger(__name__)
-
-CHUNK_FACTOR = 6
-"""Bytes that one of the body may take on the wire: a chunk of one byte takes six."""
 
 SLICE = 4096
 """Bytes parsed at once, but for a body: a packet may hold thousands of requests."""
@@ -62,29 +59,14 @@ class Shared:
     """Handed on to the errands."""
     settings: Settings
     kept: int = 0
-    """Bytes of unfinished requests, large ones and unread answers of all connections: at most `max_kept`."""
+    """Bytes of unfinished requests, large ones and unread answers of all connections: at most `limits.kept`."""
     connections: set["Connection"] = field(default_factory=set)
     draining: bool = False
     """Whether each connection ends with its next answer."""
 
     def __post_init__(self) -> None:
         """Look at the settings once."""
-        self.body_limit = body_limit(self.settings)
-        self.max_headers = self.settings.max_headers
-        self.max_head = self.settings.max_header_size
-        self.max_kept = max(self.settings.max_buffered, CHUNK_FACTOR * self.body_limit)
-
-
-class Refused(Exception):
-    """A request that is not taken; `answer` says why."""
-
-    def __init__(self, answer: Answer) -> None:
-        super().__init__(answer.status)
-        self.answer = answer
-
-
-def _refused(status: HTTPStatus, why: str) -> Refused:
-    return Refused(Answer(status, PLAIN, f"{why}\n".encode()))
+        self.limits = Limits(self.settings)
 
 
 def _time_for(size: int) -> float:
@@ -99,6 +81,7 @@ class Connection(asyncio.Protocol):
         """When the client must have gone on (the loop's time); `Listener` ends who is late."""
         self.answering: Request | None = None
         self._shared = shared
+        self._limits = shared.limits
         self._parser = HttpRequestParser(self)
         self._over = False  # whether nothing more is read
         self._ended = False  # whether the client has ended its input
@@ -149,7 +132,7 @@ class Connection(asyncio.Protocol):
             self._parse_some(self._unparsed + data)
         else:
             comes_next = not (self.answering or self._turns or self._begun or self._is_full)
-            request = request_of(data, self._peer, self._shared.max_headers) if comes_next else None
+            request = request_of(data, self._peer, self._limits.headers) if comes_next else None
             if request:
                 self._keep_open = True
                 self._begin(request)
@@ -187,7 +170,7 @@ class Connection(asyncio.Protocol):
         self._unread = self._transport.get_write_buffer_size()
         self.deadline = self._loop.time() + _time_for(self._unread)
         self._keep(self._unread)
-        if self._shared.kept > self._shared.max_kept:
+        if self._shared.kept > self._limits.kept:
             self._transport.abort()
 
     def resume_writing(self) -> None:
@@ -220,38 +203,15 @@ class Connection(asyncio.Protocol):
         if key not in headers:
             headers[key] = value.decode("utf-8", "surrogateescape")
         elif key == "host" and not self._headed:
-            raise _refused(HTTPStatus.BAD_REQUEST, "two Host headers")
+            raise refused(HTTPStatus.BAD_REQUEST, "two Host headers")
 
     def on_headers_complete(self) -> None:
         """Refuse what no body shall follow."""
         self._headed = True
         headers = self._headers = self._filling
         self._filling = {}
-        if len(headers) > self._shared.max_headers:
-            raise self._too_many_headers()
-        coding = headers.get("transfer-encoding")
-        if "host" not in headers or coding:
-            self._check_version(coding)
-        if int(headers.get("content-length", 0)) > self._shared.body_limit:
-            raise self._too_large()
-        if "expect" in headers:
-            if headers["expect"].lower() != "100-continue":
-                raise _refused(HTTPStatus.EXPECTATION_FAILED, "only 100-continue can be expected")
-            self._expecting = True
-
-    def _too_many_headers(self) -> Refused:
-        why = f"more than {self._shared.max_headers} headers"
-        return _refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, why)
-
-    def _check_version(self, coding: str | None) -> None:
-        old = self._parser.get_http_version() == "1.0"
-        if coding and (old or coding.lower() != "chunked"):
-            raise _refused(HTTPStatus.NOT_IMPLEMENTED, "the only Transfer-Encoding is chunked, in HTTP/1.1")
-        if not (old or "host" in self._headers):
-            raise _refused(HTTPStatus.BAD_REQUEST, "no Host header")
-
-    def _too_large(self) -> Refused:
-        return Refused(refusal(errors.RequestEntityTooLargeException(self._shared.body_limit)))
+        self._limits.check_head(headers, self._parser.get_http_version())
+        self._expecting = "expect" in headers
 
     def on_body(self, piece: bytes) -> None:
         """Take a part of the body."""
@@ -260,8 +220,7 @@ class Connection(asyncio.Protocol):
             self._body += piece
         else:
             self._body = piece
-        if len(self._body) > self._shared.body_limit:
-            raise self._too_large()
+        self._limits.check_body(len(self._body))
 
     def on_message_complete(self) -> None:
         """Line up the request."""
@@ -307,7 +266,7 @@ class Connection(asyncio.Protocol):
         except (HttpParserError, Refused) as error:
             reason = error if isinstance(error, Refused) else error.__context__
             if not isinstance(reason, Refused):
-                reason = _refused(HTTPStatus.BAD_REQUEST, f"this is not HTTP: {error}")
+                reason = refused(HTTPStatus.BAD_REQUEST, f"this is not HTTP: {error}")
             if not self._over:
                 self._turns.append((reason.answer, False))
                 self._over = True
@@ -318,16 +277,11 @@ class Connection(asyncio.Protocol):
             self._await_rest(begun=begun)
 
     def _check_unfinished(self) -> None:
-        """Refuse a request whose head is too long, or for whose beginning there is no room."""
-        if len(self._filling) > self._shared.max_headers:
-            raise self._too_many_headers()
-        if self._fed > self._shared.max_head + CHUNK_FACTOR * len(self._body):
-            why = f"more than {self._shared.max_head} bytes of headers"
-            raise _refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, why)
+        """Refuse a request that is too long already, or for whose beginning there is no room."""
+        self._limits.check_unfinished(self._fed, self._filling, len(self._body))
         self._keep(self._fed - self._counted)
         self._counted = self._fed
-        if self._shared.kept > self._shared.max_kept:
-            raise Refused(refusal(errors.ServiceUnavailable("there is no room for large requests now: send it later")))
+        self._limits.check_kept(self._shared.kept)
 
     def _keep(self, more: int) -> None:
         """Count bytes that this connection keeps from now on, or, with less than 0, keeps no more."""
