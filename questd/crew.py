@@ -12,9 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from questd.restarts import Restarts
-
-DRAIN = signal.SIGUSR2
-"""Makes a process take no new connections, answer those it has, and end when they have."""
+from questd.signals import DRAIN
 
 LONGEST_DRAIN = 30.0
 """Seconds that a replaced process has to answer what it has; a long poll ends at once, so nothing takes that long."""

@@ -15,8 +15,8 @@ import uvloop
 
 from questd import server
 from questd.counts import Page
-from questd.crew import DRAIN
 from questd.settings import Settings
+from questd.signals import DRAIN, STOPPING
 
 PATIENCE = 4.0
 """Seconds that workers have to finish their requests."""
@@ -24,8 +24,6 @@ PATIENCE = 4.0
 GARBAGE = 10_000
 """Objects more than before that make Python look for cycles. By its own 700 it looks at batches that are still being
 done, for 3 % of their instructions."""
-
-STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
 def run(settings: Settings, sock: socket.socket, lifeline: int, report: int, counts: Page) -> None:

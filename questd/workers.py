@@ -1,14 +1,13 @@
 """The supervisor: two bound ports, the workers and the console that serve them, the private Redis if there is no other.
 
-It owns the sockets and the signals, and has no event loop and no thread, so that it may fork at any time; it must not
-know HTTP or queues. SIGHUP reads the settings again, SIGUSR2 replaces the workers, SIGTERM and SIGINT end questd.
+It owns the sockets, and has no event loop and no thread, so that it may fork at any time; it must not know HTTP or
+queues. SIGHUP reads the settings again, SIGUSR2 replaces the workers, SIGTERM and SIGINT end questd.
 """
 
 import contextlib
 import gc
 import logging
 import os
-import select
 import signal
 import socket
 import sys
@@ -21,13 +20,14 @@ from questd import declared, descriptors, loader, logs, promises, worker
 from questd.access import BadKeys, keys_of
 from questd.actions import NAMES
 from questd.counts import Counts, Page
-from questd.crew import DRAIN, Crew, Forked
+from questd.crew import Crew, Forked
 from questd.embedded import Embedded, StartFailed, wait_until_ready
 from questd.pipeline import RedisUnavailable
 from questd.port import address_of, bind, tls
 from questd.restarts import Restarts
 from questd.settings import BadSetting, Settings, hidden
-from questd.worker import PATIENCE, STOPPING
+from questd.signals import Signals, Stopped
+from questd.worker import PATIENCE
 
 FAILURES = 5
 """So many deaths of a worker in a row, each before it was ready, end a questd that never was ready."""
@@ -45,10 +45,6 @@ PROMISED = frozenset({"durability", "replicas"})
 """Settings that a Redis must be able to keep: a restart changes them when it is questd's own, started with them."""
 
 log = logging.getLogger(__name__)
-
-
-class Stopped(Exception):
-    """SIGTERM or SIGINT has asked questd to end."""
 
 
 def run(settings: Settings, again: Callable[[], Settings]) -> None:
@@ -93,8 +89,7 @@ class Supervisor:
         self._counts = Counts(NAMES, PAGES * settings.workers + MORE_PAGES)
         self._socket = sock
         self._console_socket = console
-        self._stopping = self._reloading = self._replacing = self._declaring = False
-        self._announced = False
+        self._announced = self._declaring = False
         self._embedded: Embedded | None = None
         self._restarts = Restarts()
         self._loader: Forked | None = None
@@ -103,18 +98,11 @@ class Supervisor:
         self._crews = (self._workers, self._console)
         # Nobody writes to the lifeline. Its end, seen by workers and the guard, is the end of this process.
         self._lifeline, self._lifeline_held = os.pipe()
-        self._woken, self._wake = os.pipe()
-        self._had_terminal = has_terminal()
-        os.set_blocking(self._wake, False)
+        self._signals = Signals()
 
     def run(self) -> NoReturn:
         """Start everything and keep it alive. Raises Stopped, or StartFailed."""
-        signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)  # only to be woken
-        for number in STOPPING:
-            signal.signal(number, self._stop)
-        signal.signal(signal.SIGHUP, self._hang_up)
-        signal.signal(signal.SIGUSR2, self._replace)
+        self._signals.listen()
         if self._settings.redis_url is None:
             self._embedded = Embedded(self._settings, self._lifeline, self._pause)
             self._settings = self._settings.model_copy(update={"redis_url": self._embedded.url})
@@ -125,43 +113,25 @@ class Supervisor:
                 self._keep_server(self._embedded)
             if self._loader:
                 self._follow_loader(self._loader)
-            if self._reloading and not self._loader:
+            if self._signals.reload and not self._loader:
                 self._reload()
             if self._declaring and not self._loader:
                 self._declaring = False
                 self._loader = self._fork(self._declare)
-            if self._replacing:
-                self._replacing = False
+            if self._signals.replace:
+                self._signals.replace = False
                 for crew in self._crews:
                     crew.replace()
             self._keep_crews()
             self._announce()
             self._pause(self._idle_time())
 
-    def _stop(self, *_: object) -> None:
-        self._stopping = True
-
-    def _hang_up(self, *_: object) -> None:
-        # Without its terminal, questd in the foreground ends as other programs do.
-        if self._had_terminal and not has_terminal():
-            self._stopping = True
-        self._reloading = True
-
-    def _replace(self, *_: object) -> None:
-        self._replacing = True
-
     def _pause(self, seconds: float | None) -> None:
-        if not self._stopping:
-            self._sleep(seconds)
-        if self._stopping:
-            raise Stopped
+        """Wait for a signal, or for a process to be ready. Raises Stopped."""
+        self._signals.pause(seconds, self._reports())
 
-    def _sleep(self, seconds: float | None) -> None:
-        """Wait for a signal, or for a process to be ready."""
-        reports = [process.report for process in self._processes() if process.lives and not process.said]
-        readable, _, _ = select.select([self._woken, *reports], [], [], seconds)
-        if self._woken in readable:
-            os.read(self._woken, 4096)
+    def _reports(self) -> list[int]:
+        return [process.report for process in self._processes() if process.lives and not process.said]
 
     def _idle_time(self) -> float | None:
         times = [due for crew in self._crews for due in crew.due]
@@ -209,7 +179,7 @@ class Supervisor:
 
     def _reload(self) -> None:
         """Read the settings again, and adopt them; another durability only when Redis can give it."""
-        self._reloading = False
+        self._signals.reload = False
         try:
             read = self._again()
             check(read)
@@ -254,12 +224,10 @@ class Supervisor:
         page = self._counts.take()
         report, write = os.pipe()
         os.set_blocking(report, False)
-        # A signal that comes before the child has put our signal handlers away would be lost on it.
-        signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
-        pid = os.fork()
-        if pid == 0:
-            self._become(partial(work, write, page))
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
+        with self._signals.held():
+            pid = os.fork()
+            if pid == 0:
+                self._become(partial(work, write, page))
         os.close(write)
         log.debug("process %d started: %s", pid, work.__name__.strip("_"))
         return Forked(pid, report, page.end)
@@ -268,14 +236,8 @@ class Supervisor:
         """Do `work` in a process that has just been forked, and end it."""
         status = 1
         try:
-            signal.set_wakeup_fd(-1)
-            for number in (*STOPPING, signal.SIGCHLD):
-                signal.signal(number, signal.SIG_DFL)
-            for number in (signal.SIGHUP, DRAIN):  # the supervisor's to understand, until the worker serves
-                signal.signal(number, signal.SIG_IGN)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
-            for descriptor in (self._lifeline_held, self._woken, self._wake):
-                os.close(descriptor)
+            self._signals.leave()
+            os.close(self._lifeline_held)
             if self._embedded and self._embedded.lock is not None:
                 os.close(self._embedded.lock)
             work()
@@ -315,8 +277,7 @@ class Supervisor:
 
     def end(self) -> None:
         """End every process: workers first, then the private Redis, all within LONGEST_END seconds."""
-        for number in STOPPING:
-            signal.signal(number, signal.SIG_IGN)  # a second one changes nothing
+        self._signals.ignore()
         self._socket.close()
         if self._console_socket:
             self._console_socket.close()
@@ -326,7 +287,7 @@ class Supervisor:
         for process in self._processes():
             process.send(signal.SIGTERM)
         while (left := begun + PATIENCE - time.monotonic()) > 0 and self._any_process():
-            self._sleep(left)
+            self._signals.sleep(left, self._reports())
         for process in self._processes():
             process.send(signal.SIGKILL)
         if self._embedded:
@@ -339,12 +300,3 @@ class Supervisor:
         for process in self._processes():
             process.look()
         return any(process.lives for process in self._processes())
-
-
-def has_terminal() -> bool:
-    """Tell whether this process has a terminal that it could lose."""
-    try:
-        os.close(os.open(os.ctermid(), os.O_RDWR | os.O_NOCTTY))
-    except OSError:
-        return False
-    return True
