@@ -1,9 +1,7 @@
 """A real Redis Cluster of a test's own: primaries that share the slots, and a replica of each when it is to fail over."""
 
-import asyncio
 import contextlib
-import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,25 +9,11 @@ import redis
 from redis.crc import key_slot
 
 from tests.servers import DEFAULT, RedisServer, free_port, running
+from tests.waiting import until
 
 SLOTS = 16384
 TIMEOUT_MS = 500
 """After so long a silent node is taken for dead."""
-
-
-def until(true: Callable[[], bool], seconds: float = 15) -> None:
-    """Wait until something is true."""
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it does not come true"
-        time.sleep(0.01)
-
-
-async def until_so(condition: Callable[[], Awaitable[Any]], seconds: float = 5) -> None:
-    """Return when a condition holds; fail when it does not in time."""
-    async with asyncio.timeout(seconds):
-        while not await condition():
-            await asyncio.sleep(0.005)
 
 
 @dataclass

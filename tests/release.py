@@ -20,8 +20,9 @@ import redis
 
 from questd import library
 from tests.client import ARN, Sqs, serving
-from tests.clusters import cluster, until_so
+from tests.clusters import cluster
 from tests.servers import running
+from tests.waiting import until_so
 
 KEYS = Path(__file__).with_name("release_0_1_keys.json")
 FUNCTIONS = Path(__file__).with_name("release_0_1_functions.json")

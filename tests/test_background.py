@@ -3,7 +3,6 @@
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable
 from typing import cast
 
 import pytest
@@ -14,15 +13,9 @@ from questd.library import Library
 from questd.primaries import Primary
 from tests.client import Sqs, serving
 from tests.servers import RedisServer
+from tests.waiting import until_so
 
 DEAD = "arn:aws:sqs:us-east-1:000000000000:dead"
-
-
-async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 3) -> None:
-    """Return when the condition holds; fail when it does not in time."""
-    async with asyncio.timeout(seconds):
-        while not await condition():
-            await asyncio.sleep(0.005)
 
 
 async def poisoned(sqs: Sqs, seconds: float) -> tuple[str, str, str]:
@@ -45,7 +38,7 @@ async def test_poison_goes_to_its_dlq_without_a_receive(sqs: Sqs) -> None:
     async def moved() -> bool:
         return await sqs.counts(dead) == (1, 0, 0)
 
-    await until(moved)
+    await until_so(moved)
     assert await sqs.counts(url) == (0, 0, 0)
 
 
@@ -68,7 +61,7 @@ async def test_never_leaves_it_to_the_next_receive(redis_server: RedisServer, se
             async def ticked() -> bool:
                 return client.zcard("quest:{q}:inflight") == 0 and client.exists("quest:{q}:poison") == 0
 
-            await until(ticked)
+            await until_so(ticked)
         assert await sqs.counts(url) == (1, 0, 0)
         assert await sqs.receive(url) == []
         assert await sqs.counts(dead) == (1, 0, 0)
@@ -86,7 +79,7 @@ async def test_what_is_past_retention_leaves_redis(sqs: Sqs, redis_server: Redis
         async def gone() -> bool:
             return client.exists("quest:{q}:messages") == 0
 
-        await until(gone)
+        await until_so(gone)
 
 
 async def test_a_shorter_retention_works_on_what_is_there(sqs: Sqs) -> None:
@@ -99,7 +92,7 @@ async def test_a_shorter_retention_works_on_what_is_there(sqs: Sqs) -> None:
     async def gone() -> bool:
         return await sqs.counts(url) == (0, 0, 0)
 
-    await until(gone)
+    await until_so(gone)
 
 
 async def test_idle_queues_cost_nothing(sqs: Sqs, redis_server: RedisServer) -> None:
@@ -115,7 +108,7 @@ async def test_idle_queues_cost_nothing(sqs: Sqs, redis_server: RedisServer) -> 
         async def idle() -> bool:
             return not any(client.hget(f"quest:{{q{i}}}", "alarm") for i in range(20))
 
-        await until(idle)
+        await until_so(idle)
         client.config_resetstat()
         await asyncio.sleep(1.2)
         calls = {name: stat["calls"] for name, stat in client.info("commandstats").items()}
@@ -140,14 +133,14 @@ async def test_another_process_takes_over(redis_server: RedisServer) -> None:
                 async def promoted() -> bool:
                     return client.zcard("quest:{q}:delayed") == 0
 
-                await until(promoted, 5)
+                await until_so(promoted, 5)
             assert time.monotonic() - began < 5
         with redis_server.client() as client:
 
             async def taken() -> bool:
                 return bool(client.fcall("quest_holder", 1, "quest:lease"))
 
-            await until(taken)
+            await until_so(taken)
 
 
 async def test_a_lost_subscription_reads_every_alarm_again(sqs: Sqs, redis_server: RedisServer) -> None:
@@ -158,14 +151,14 @@ async def test_a_lost_subscription_reads_every_alarm_again(sqs: Sqs, redis_serve
         async def listens() -> bool:
             return client.pubsub_numsub("quest:alarm")[0][1] == 1
 
-        await until(listens)
+        await until_so(listens)
         client.client_kill_filter(_type="pubsub")
         client.execute_command("FCALL", "sendMessage", 1, "q", "x", "0.05")
 
         async def promoted() -> bool:
             return client.zcard("quest:{q}:delayed") == 0
 
-        await until(promoted)
+        await until_so(promoted)
 
 
 async def test_odd_publications_harm_nobody(sqs: Sqs, redis_server: RedisServer) -> None:
@@ -207,4 +200,4 @@ async def test_more_queues_than_the_pipeline_takes(redis_server: RedisServer) ->
             async def promoted() -> bool:
                 return client.zcard("quest:{m7}:delayed") == 0
 
-            await until(promoted)
+            await until_so(promoted)

@@ -14,6 +14,7 @@ from questd import errors
 from questd.capacity import Capacity
 from tests.client import Sqs, serving
 from tests.servers import RedisServer, running
+from tests.waiting import until_true
 
 THROTTLED = (503, "RequestThrottled", "RequestThrottled")
 
@@ -168,9 +169,7 @@ async def test_boto3_comes_again(sqs: Sqs, own_redis: RedisServer, mode: str) ->
     )
     async with busy(sqs, url, own_redis):
         sending = asyncio.create_task(asyncio.to_thread(boto.send_message, QueueUrl=url, MessageBody="y"))
-        async with asyncio.timeout(4):
-            while not answers:
-                await asyncio.sleep(0.01)
+        await until_true(lambda: answers)
     assert (await sending)["ResponseMetadata"]["RetryAttempts"] >= 1
     assert (answers[0], answers[-1]) == (503, 200)
     await asyncio.to_thread(boto.close)

@@ -11,8 +11,9 @@ from redis.crc import key_slot
 
 from questd import library
 from tests.client import Sqs, serving
-from tests.clusters import ClusterServers, cluster, spare_node, until_so
+from tests.clusters import ClusterServers, cluster, spare_node
 from tests.test_server import Client, History, consume, produce
+from tests.waiting import until_so
 
 
 @pytest.fixture

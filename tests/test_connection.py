@@ -7,7 +7,7 @@ import itertools
 import json
 import re
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from random import Random
 from typing import Any, cast
 
@@ -28,6 +28,7 @@ from tests.fuzz import examples
 from tests.requests import with_noise
 from tests.servers import RedisServer
 from tests.test_longpoll import registered
+from tests.waiting import until_true
 
 HOST = b"Host: x\r\n"
 CLOSE = b"Connection: close\r\n"
@@ -382,7 +383,7 @@ async def test_who_reads_no_answers_is_ended(
         async with connected(sqs) as (_, writer):
             cast("asyncio.Transport", writer.transport).pause_reading()
             writer.write(raw)
-            await _until_kept(shared, lambda kept: kept >= 65_536)
+            await until_true(lambda: shared.kept >= 65_536)
             async with asyncio.timeout(5):
                 while shared.connections:
                     await asyncio.sleep(0.01)
@@ -396,7 +397,7 @@ async def test_who_reads_slowly_at_the_end(redis_server: RedisServer) -> None:
             await sqs("SendMessage", QueueUrl=url, MessageBody="x" * 1_000_000)
         async with connected(sqs) as (reader, writer):
             writer.write(request("ReceiveMessage", more=CLOSE, QueueUrl=url, MaxNumberOfMessages=10))
-            await _until_kept(shared, lambda kept: kept >= 65_536)
+            await until_true(lambda: shared.kept >= 65_536)
             ending = asyncio.ensure_future(sqs.stop())
             await asyncio.sleep(0.02)
             head = await reader.readuntil(b"\r\n\r\n")
@@ -454,12 +455,6 @@ async def listening(redis_url: str) -> AsyncIterator[tuple[Sqs, connection.Share
             await listener.close()
 
 
-async def _until_kept(shared: connection.Shared, condition: Callable[[int], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not condition(shared.kept):
-            await asyncio.sleep(0.005)
-
-
 async def test_what_is_kept_is_counted(redis_server: RedisServer) -> None:
     """Unfinished and large requests and unread answers are counted while they are kept, and not a byte of them after."""
     async with listening(redis_server.url) as (sqs, shared):
@@ -476,15 +471,15 @@ async def test_what_is_kept_is_counted(redis_server: RedisServer) -> None:
         ):
             async with connected(sqs) as (_, writer):
                 writer.write(raw)
-                await _until_kept(shared, lambda kept: kept > 0)
+                await until_true(lambda: shared.kept > 0)
                 writer.write(more)
                 await writer.drain()
                 if raw.startswith(b"POST") and more:
-                    await _until_kept(shared, lambda kept: kept == 0)
-            await _until_kept(shared, lambda kept: kept == 0)
+                    await until_true(lambda: shared.kept == 0)
+            await until_true(lambda: shared.kept == 0)
         async with connected(sqs) as (reader, writer):
             writer.write(request("ReceiveMessage", QueueUrl=url) * 40)
-            await _until_kept(shared, lambda kept: kept >= 65_536)
+            await until_true(lambda: shared.kept >= 65_536)
             for _ in range(40):
                 head = await reader.readuntil(b"\r\n\r\n")
                 await reader.readexactly(int(head.partition(b"Content-Length: ")[2].split(b"\r\n")[0]))

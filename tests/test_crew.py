@@ -10,7 +10,8 @@ import pytest
 
 from questd import crew
 from questd.crew import Crew, Forked
-from tests.test_workers import alive, until
+from tests.test_workers import alive
+from tests.waiting import until
 
 WORKS = "trap 'exit 0' USR2; echo ready >&3; while :; do read -t 60 _ <&4; done"
 """Is ready at once, and ends when it is to drain."""

@@ -15,8 +15,9 @@ from questd.durability import CannotPromise, Durability, Proof
 from questd.pipeline import Pipeline
 from questd.primaries import client_of
 from tests.client import Sqs, serving
-from tests.clusters import cluster, until, until_so
+from tests.clusters import cluster
 from tests.servers import BINARIES, RedisServer, running
+from tests.waiting import until, until_so
 
 AOF = ("--appendonly", "yes")
 ALWAYS = (*AOF, "--appendfsync", "always")

@@ -14,7 +14,7 @@ from questd import embedded
 from questd.embedded import Embedded, Server, StartFailed, choose, servers, wait_until_ready
 from questd.settings import Settings
 from tests.servers import BUNDLED, DEFAULT
-from tests.test_workers import until
+from tests.waiting import until
 
 VALKEY = Server("/v", "valkey", (8, 1, 8))
 REDIS = Server("/r", "redis", (7, 0, 15))

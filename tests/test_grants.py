@@ -13,8 +13,9 @@ import pytest
 
 from questd import grants
 from tests.client import ARN, Sqs, serving
-from tests.clusters import ClusterServers, until, until_so
+from tests.clusters import ClusterServers
 from tests.servers import BINARIES, DEFAULT, RedisServer, running
+from tests.waiting import until, until_so
 
 PAGE = (Path(__file__).parent.parent / "docs" / "production.md").read_text()
 URL = "redis://questd:password@127.0.0.1"

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from questd import guard
-from tests.test_workers import alive, until
+from tests.test_workers import alive
+from tests.waiting import until
 
 NOWHERE = "/nowhere/at/all"
 TELL = "import os, signal, sys, time; print(os.getpid(), flush=True);"

@@ -24,7 +24,8 @@ from tests.client import Sqs, serving
 from tests.servers import RedisServer
 from tests.test_workers import Questd as Process
 from tests.test_workers import serving as serving_processes
-from tests.test_workers import starting, until
+from tests.test_workers import starting
+from tests.waiting import until
 
 SECRET = "a secret of some length"
 BODY = "what nobody else may read"

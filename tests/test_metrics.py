@@ -19,8 +19,9 @@ from questd import metrics
 from questd.counts import BOUNDS_MS
 from tests.client import Sqs, serving
 from tests.servers import DEFAULT, RedisServer, running
-from tests.test_workers import Questd, alive, until
+from tests.test_workers import Questd, alive
 from tests.test_workers import serving as serving_processes
+from tests.waiting import until
 
 DASHBOARD = Path(__file__).parent.parent / "docs" / "monitoring" / "grafana" / "questd.json"
 

@@ -13,9 +13,9 @@ import boto3
 import pytest
 
 from tests.client import ARN
-from tests.clusters import until_so
 from tests.stories import CONSOLE, QUEUES, ROOT, Program, Reader, blocks, story
 from tests.visitor import Visitor
+from tests.waiting import until_so
 
 README = ROOT / "README.md"
 

@@ -11,7 +11,7 @@ import resource
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ import pytest
 from tests.test_capacity import THROTTLED
 from tests.test_connection import chunked, request
 from tests.test_workers import Questd, serving
+from tests.waiting import until_true
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="what a process uses is read from /proc")
 
@@ -271,7 +272,7 @@ async def unread(one: Worker, receive: bytes) -> None:
     async with connections(one, 40, receive_buffer=4096) as opened:
         for _, writer in opened:
             writer.write(receive * 10)
-        await _until(lambda: one.descriptors() < 50, 30)
+        await until_true(lambda: one.descriptors() < 50, 30)
         assert (await one.ask("ListQueues"))[0] == 200
     await recovered(one)
 
@@ -291,7 +292,7 @@ async def test_silent_connections() -> None:
                 assert one.descriptors() <= most + 256 + 10
                 assert one.memory() - before < 16 * MIB
         await recovered(one)
-        await _until(lambda: one.descriptors() <= most)
+        await until_true(lambda: one.descriptors() <= most)
 
 
 async def test_no_descriptors_left() -> None:
@@ -320,9 +321,3 @@ async def test_a_low_limit_of_descriptors_is_told() -> None:
     with worker("--max-connections", str(hard)) as one:
         assert f"connections instead of {hard}: this system lets a process have" in one.questd.errors.read_text()
         assert resource.prlimit(one.pid, resource.RLIMIT_NOFILE)[0] == hard
-
-
-async def _until(condition: Callable[[], object], seconds: float = 5) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.01)

@@ -16,6 +16,7 @@ from questd import library
 from questd.durability import Durability
 from questd.pipeline import Pipeline, RedisUnavailable
 from tests.servers import DEFAULT, RedisServer, free_port, running
+from tests.waiting import until_true
 
 MIB = 2**20
 
@@ -55,13 +56,6 @@ def reconnected(pipeline: Pipeline) -> asyncio.Event:
     event = asyncio.Event()
     pipeline.connects.append(event.set)
     return event
-
-
-async def until(true: Callable[[], bool]) -> None:
-    """Wait until something is true."""
-    async with asyncio.timeout(5):
-        while not true():
-            await asyncio.sleep(0.002)
 
 
 def blocked(server: RedisServer) -> bool:
@@ -303,7 +297,7 @@ async def test_only_calls_that_may_run_twice_are_repeated(own_redis: RedisServer
     async with connected(own_redis.url) as pipeline:
         blocking, write = pipeline.call("BLPOP", "absent", 0), pipeline.call("INCR", "n")
         repeated = [pipeline.call("RPUSH", "list", n, repeat=True) for n in range(3)]
-        await until(lambda: blocked(own_redis))
+        await until_true(lambda: blocked(own_redis))
         kill_connections(own_redis)
         assert await asyncio.gather(*repeated) == [1, 2, 3]
         for call in (blocking, write):
@@ -319,7 +313,7 @@ async def test_a_call_is_repeated_once(own_redis: RedisServer) -> None:
         call = pipeline.call("BLPOP", "absent", 0, repeat=True)
         for _ in range(2):
             again = reconnected(pipeline)
-            await until(lambda: blocked(own_redis))
+            await until_true(lambda: blocked(own_redis))
             assert not call.done()
             kill_connections(own_redis)
             await again.wait()
@@ -363,11 +357,11 @@ async def test_a_connection_lost_before_the_proof(own_redis: RedisServer) -> Non
         replies: list[Any] = []
         once = pipeline.call(*SEND, abandoned=replies.append)
         twice = pipeline.call(*SEND, repeat=True)
-        await until(lambda: blocked(own_redis))
+        await until_true(lambda: blocked(own_redis))
         kill_connections(own_redis)
         with pytest.raises(RedisUnavailable, match="Redis cannot be reached"):
             await asyncio.wait_for(once, 5)
-        await until(lambda: blocked(own_redis))
+        await until_true(lambda: blocked(own_redis))
         with pytest.raises(RedisUnavailable, match="0 of 1 replicas"):
             await twice
         assert await pipeline.call("HLEN", "quest:{q}:messages") == 3
@@ -422,7 +416,7 @@ def test_redis_goes_and_comes_back(own_redis: RedisServer, loop: Callable[[], as
     async def run() -> None:
         async with connected(own_redis.url) as pipeline:
             waiting = pipeline.call("BLPOP", "absent", 0, repeat=True)
-            await until(lambda: blocked(own_redis))
+            await until_true(lambda: blocked(own_redis))
             own_redis.stop()
             with pytest.raises(RedisUnavailable, match="Redis cannot be reached"):
                 await waiting
@@ -447,7 +441,7 @@ async def test_every_connection_is_announced(own_redis: RedisServer) -> None:
     await pipeline.connect()
     assert told == [True]
     kill_connections(own_redis)
-    await until(lambda: len(told) > 1)
+    await until_true(lambda: len(told) > 1)
     assert await pipeline.call("PING") == b"PONG"
     assert told == [True, True]
     await pipeline.close()
@@ -528,7 +522,7 @@ async def test_close_while_redis_is_away(own_redis: RedisServer) -> None:
     """A pipeline that tries to reconnect stops trying."""
     async with connected(own_redis.url) as pipeline:
         own_redis.stop()
-        await until(lambda: not pipeline.connected)
+        await until_true(lambda: not pipeline.connected)
 
 
 async def test_close_without_a_connection() -> None:
@@ -561,10 +555,10 @@ async def test_refused_connections_are_closed() -> None:
         with pytest.raises(RedisUnavailable, match="soon"):
             await pipeline.connect()
         pipeline.start()
-        await until(lambda: made > 4)
+        await until_true(lambda: made > 4)
         assert len(open_now) <= 1
         await pipeline.close()
-        await until(lambda: not open_now)
+        await until_true(lambda: not open_now)
 
 
 # URLs
@@ -647,7 +641,7 @@ async def test_where_to_connect_is_asked_every_time(own_redis: RedisServer) -> N
             with other.client() as client:
                 client.replicaof("127.0.0.1", 1)
                 own_redis.stop()
-                await until(lambda: len(lost) > 1)
+                await until_true(lambda: len(lost) > 1)
                 assert lost[1] == "Redis cannot be reached: it is a replica, no primary"
                 client.replicaof("NO", "ONE")
             await asyncio.wait_for(again.wait(), 2)

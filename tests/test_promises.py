@@ -11,9 +11,9 @@ from questd import library
 from questd.durability import CannotPromise, Durability
 from questd.promises import FOR_NOBODY, check, doubts, writes
 from questd.settings import BadSetting, Settings
-from tests.clusters import until
 from tests.servers import DEFAULT, RedisServer, free_port, running
 from tests.test_workers import serving
+from tests.waiting import until
 
 KEPT = ("--appendonly", "yes", "--maxmemory", "100mb", "--maxmemory-policy", "noeviction")
 

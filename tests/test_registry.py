@@ -7,7 +7,8 @@ import pytest
 from questd import library, registry, topology
 from questd.library import Library
 from tests.client import Sqs, serving
-from tests.clusters import ClusterServers, until_so
+from tests.clusters import ClusterServers
+from tests.waiting import until_so
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.client import ARN, Sqs, serving
-from tests.clusters import ClusterServers, until_so
+from tests.clusters import ClusterServers
+from tests.waiting import until_so
 
 
 @pytest.fixture

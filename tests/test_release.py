@@ -13,8 +13,9 @@ from questd import library, source
 from questd.library import key_of
 from tests import release
 from tests.client import ARN, Sqs, serving
-from tests.clusters import ClusterServers, until_so
+from tests.clusters import ClusterServers
 from tests.servers import RedisServer
+from tests.waiting import until_so
 
 RECORDED = json.loads(release.KEYS.read_text())
 KEYS: dict[str, list[str]] = RECORDED["keys"]

@@ -2,7 +2,7 @@
 
 from questd import restarts
 from questd.restarts import Restarts
-from tests.test_workers import until
+from tests.waiting import until
 
 
 def test_restarts_slow_down() -> None:

@@ -14,10 +14,10 @@ import redis
 from questd import library
 from questd.pipeline import RedisUnavailable
 from tests.client import serving
-from tests.clusters import until, until_so
 from tests.servers import DEFAULT, RedisServer, free_port, running
 from tests.test_cluster import Gated, loaded
 from tests.test_server import Client, History
+from tests.waiting import until, until_so
 
 SILENCE_MS = 500
 """After so long a silent server is taken for dead."""

@@ -11,6 +11,7 @@ from tests.client import Sqs, serving
 from tests.servers import RedisServer
 from tests.test_capacity import client_of
 from tests.test_connection import CLOSE, connected, request, statuses
+from tests.waiting import until_true
 
 LIVE = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -83,9 +84,7 @@ async def test_boto3_comes_again(sqs: Sqs, mode: str) -> None:
     )
     async with filled(sqs):
         listing = asyncio.create_task(asyncio.to_thread(boto.list_queues))
-        async with asyncio.timeout(5):
-            while not answers:
-                await asyncio.sleep(0.01)
+        await until_true(lambda: answers)
     assert (await listing)["ResponseMetadata"]["RetryAttempts"] >= 1
     assert (answers[0], answers[-1]) == (503, 200)
     await asyncio.to_thread(boto.close)

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from questd.testing import Account, Server, ServerFailed
-from tests.test_workers import alive, until
+from tests.test_workers import alive
+from tests.waiting import until
 
 DAY = 24 * 3600
 

@@ -17,7 +17,8 @@ from questd.connection import DRAIN_SECONDS
 from tests.servers import DEFAULT, running
 from tests.test_connection import statuses
 from tests.test_port import certify
-from tests.test_workers import Questd, alive, serving, until
+from tests.test_workers import Questd, alive, serving
+from tests.waiting import until
 
 ASK = b"POST / HTTP/1.1\r\nHost: x\r\nX-Amz-Target: AmazonSQS.ListQueues\r\n\r\n"
 

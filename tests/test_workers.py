@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,16 +19,9 @@ import redis
 
 from questd.settings import cores
 from tests.servers import DEFAULT, running
+from tests.waiting import until
 
 ROOT = Path(__file__).parent.parent
-
-
-def until(condition: Callable[[], object], seconds: float = 8) -> None:
-    """Wait until `condition` holds; fail when it does not within `seconds`."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
 
 
 def alive(pid: int) -> bool:

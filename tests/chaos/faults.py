@@ -19,6 +19,7 @@ from tests.chaos.history import Outcome, Send
 from tests.chaos.load import ATTRIBUTES, FIFO, FULL, STANDARD, Load
 from tests.chaos.stage import ALWAYS, EMBEDDED, EVERYSEC, Stage
 from tests.servers import free_port
+from tests.waiting import until_true
 
 LARGE, LARGE_BYTES = "large", 100_000
 ROOM_BYTES = 4 * 2**20
@@ -140,14 +141,14 @@ async def worker_killed(stage: Stage, load: Load) -> None:
     """Kill a worker with SIGKILL; the other one goes on, and a new one comes."""
     workers = stage.workers()
     os.kill(load.random.choice(workers), signal.SIGKILL)
-    await until(lambda: len(stage.workers()) == len(workers), WORKER_SECONDS)
+    await until_true(lambda: len(stage.workers()) == len(workers), WORKER_SECONDS)
 
 
 async def workers_replaced(stage: Stage, _load: Load) -> None:
     """Let the supervisor replace all workers, as an upgrade does."""
     before = stage.workers()
     stage.questd.process.send_signal(signal.SIGUSR2)
-    await until(lambda: not set(before) & set(stage.workers()), 2 * WORKER_SECONDS)
+    await until_true(lambda: not set(before) & set(stage.workers()), 2 * WORKER_SECONDS)
 
 
 async def clients_vanish(stage: Stage, load: Load) -> None:
@@ -217,13 +218,6 @@ async def power_lost(stage: Stage, load: Load) -> None:
         load.history.cuts.append((since - UNWRITTEN_SECONDS, killed))
     if stage.server:
         await stage.rewrite_file()
-
-
-async def until(condition: Callable[[], object], seconds: float) -> None:
-    """Wait until a condition holds. Raises TimeoutError."""
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 @dataclass(frozen=True)
