@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import boto3
 import botocore.auth
 import pytest
 import yarl
@@ -25,6 +24,7 @@ from questd.messages import DeleteMessage, SendMessage
 from questd.queues import CreateQueue
 from questd.request import Request
 from questd.settings import Settings
+from tests.boto import client_of
 from tests.client import Sqs, serving
 from tests.servers import RedisServer
 
@@ -241,15 +241,7 @@ def settings(tmp_path: Path) -> dict[str, Any]:
 
 def client(sqs: Sqs, name: str, number: int, **more: Any) -> Any:
     """Return a boto3 client with a key."""
-    return boto3.client(
-        "sqs",
-        endpoint_url=sqs.url,
-        region_name="us-east-1",
-        aws_access_key_id=name,
-        aws_secret_access_key=f"{SECRET} {number}",
-        config=Config(retries={"max_attempts": 1}),
-        **more,
-    )
+    return client_of(sqs.url, name, f"{SECRET} {number}", config=Config(retries={"max_attempts": 1}), **more)
 
 
 async def _in_thread(work: Any, *arguments: Any, **members: Any) -> Any:

@@ -6,12 +6,12 @@ import signal
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-import boto3
 import pytest
 from botocore.config import Config
 
 from questd import errors
 from questd.capacity import Capacity
+from tests.boto import client_of
 from tests.client import Sqs, serving
 from tests.servers import RedisServer, running
 from tests.waiting import until_true
@@ -145,24 +145,17 @@ async def test_more_long_polls_than_allowed(sqs: Sqs) -> None:
     assert sorted(reply.json["Messages"][0]["Body"] for reply in received) == ["0", "1", "2"]
 
 
-def client_of(url: str, mode: str) -> Any:
+def persistent(url: str, mode: str) -> Any:
     """Return a boto3 client that retries as `mode` says, for a while."""
     retries = {"mode": mode, "total_max_attempts": 12}
-    return boto3.client(
-        "sqs",
-        endpoint_url=url,
-        region_name="us-east-1",
-        aws_access_key_id="any",
-        aws_secret_access_key="any",
-        config=Config(retries=retries, connect_timeout=2, read_timeout=5),
-    )
+    return client_of(url, config=Config(retries=retries, connect_timeout=2, read_timeout=5))
 
 
 @pytest.mark.parametrize("mode", ["standard", "legacy", "adaptive"])
 async def test_boto3_comes_again(sqs: Sqs, own_redis: RedisServer, mode: str) -> None:
     """In each of its modes boto3 takes the refusal for a reason to wait and try again, and succeeds."""
     url = await sqs.create()
-    boto = client_of(sqs.url, mode)
+    boto = persistent(sqs.url, mode)
     answers: list[int] = []
     boto.meta.events.register(
         "response-received", lambda response_dict, **_: answers.append(response_dict["status_code"])

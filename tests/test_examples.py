@@ -4,11 +4,10 @@ import shutil
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import boto3
 import pytest
 
+from tests.boto import client_of
 from tests.sdk.programs import prepared, venv
 from tests.stories import APPLICATION, ROOT, Reader
 
@@ -26,19 +25,13 @@ def reader(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Reader]:
         yield reader
 
 
-def client(reader: Reader) -> Any:
-    """Return a client of his questd."""
-    keys = {"aws_access_key_id": "any", "aws_secret_access_key": "any"}
-    return boto3.client("sqs", endpoint_url=reader.url, region_name="us-east-1", **keys)
-
-
 @pytest.mark.parametrize("reader", ["producer_consumer"], indirect=True)
 def test_producer_and_consumer(reader: Reader) -> None:
     """Seven of the ten orders are baked once, three fail twice and are dead letters; the consumer ends in peace."""
     reader.read(EXAMPLES / "producer_consumer" / "README.md")
     assert reader.printed.endswith("sent 10 orders\n")
     consumer = reader.programs.pop("python consumer.py")
-    sqs = client(reader)
+    sqs = client_of(reader.url)
     dead: list[dict[str, str]] = []
     while len(dead) < 3:
         dead += sqs.receive_message(QueueUrl="orders-dead", WaitTimeSeconds=20)["Messages"]

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
-import boto3
 import pytest
 import yarl
 from botocore.auth import SigV4Auth
@@ -17,6 +16,7 @@ from botocore.exceptions import ClientError
 
 from questd import __version__
 from questd.localstack import as_json
+from tests.boto import client_of
 from tests.client import Sqs, serving
 from tests.servers import RedisServer, running
 
@@ -108,13 +108,7 @@ async def test_boto3(sqs: Sqs) -> None:
     """boto3 peeks with the path in its endpoint, and everything is there unasked."""
     url = await sqs.create("q.fifo", FifoQueue="true", ContentBasedDeduplication="true")
     await sqs("SendMessage", QueueUrl=url, MessageBody="x", MessageGroupId="g")
-    client = boto3.client(
-        "sqs",
-        endpoint_url=sqs.url + PEEK,
-        region_name="us-east-1",
-        aws_access_key_id="test",
-        aws_secret_access_key="test",  # as LocalStack's users write it
-    )
+    client = client_of(sqs.url + PEEK, "test", "test")  # as LocalStack's users write it
     for _ in range(2):
         [message] = (await asyncio.to_thread(client.receive_message, QueueUrl=url))["Messages"]
         assert (message["Body"], message["Attributes"]["MessageGroupId"]) == ("x", "g")
@@ -191,8 +185,7 @@ async def test_keys(redis_server: RedisServer, tmp_path: Path) -> None:
 
         def client(key: str, path: str = "") -> Any:
             secret = f"secret of the {key.lower()}"
-            names = {"aws_access_key_id": key, "aws_secret_access_key": secret, "region_name": "us-east-1"}
-            return boto3.client("sqs", endpoint_url=sqs.url + path, config=Config(retries={"max_attempts": 1}), **names)
+            return client_of(sqs.url + path, key, secret, config=Config(retries={"max_attempts": 1}))
 
         url = (await asyncio.to_thread(client("OWNER").create_queue, QueueName="q"))["QueueUrl"]
         await asyncio.to_thread(client("SENDER").send_message, QueueUrl=url, MessageBody="x")

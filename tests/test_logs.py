@@ -12,7 +12,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 
 from questd import answer, logs
@@ -20,9 +19,9 @@ from questd.action import Questd
 from questd.actions import ACTIONS
 from questd.request import Request
 from questd.settings import Settings
+from tests.boto import client_of
 from tests.client import Sqs, serving
 from tests.servers import RedisServer
-from tests.test_workers import Questd as Process
 from tests.test_workers import serving as serving_processes
 from tests.test_workers import starting
 from tests.waiting import until
@@ -156,16 +155,6 @@ async def test_no_access_log(sqs: Sqs, written: Callable[[], str]) -> None:
     assert written() == ""
 
 
-def _client(questd: Process, key: str) -> Any:
-    return boto3.client(
-        "sqs",
-        endpoint_url=questd.address,
-        region_name="us-east-1",
-        aws_access_key_id=key,
-        aws_secret_access_key=SECRET,
-    )
-
-
 async def test_who_asked(tmp_path: Path) -> None:
     """With access keys the line names the key; no secret and no body is in any line of all processes."""
     keys = tmp_path / "keys.toml"
@@ -175,12 +164,12 @@ async def test_who_asked(tmp_path: Path) -> None:
     with serving_processes(*flags) as questd:
 
         def ask() -> None:
-            with closing(_client(questd, "KEY")) as sqs:
+            with closing(client_of(questd.address, "KEY", SECRET)) as sqs:
                 url = sqs.create_queue(QueueName="mine")["QueueUrl"]
                 sqs.send_message(QueueUrl=url, MessageBody=BODY)
                 with pytest.raises(sqs.exceptions.ClientError):
                     sqs.create_queue(QueueName="theirs")
-            with closing(_client(questd, "OTHER")) as sqs, pytest.raises(sqs.exceptions.ClientError):
+            with closing(client_of(questd.address, "OTHER", SECRET)) as sqs, pytest.raises(sqs.exceptions.ClientError):
                 sqs.list_queues()
 
         await asyncio.to_thread(ask)

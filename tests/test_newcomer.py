@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import aiohttp
-import boto3
 import pytest
 
+from tests.boto import client_of
 from tests.client import ARN
 from tests.stories import CONSOLE, QUEUES, ROOT, Program, Reader, blocks, story
 from tests.visitor import Visitor
@@ -136,8 +136,7 @@ def test_queues_are_declared(tmp_path: Path) -> None:
     with Reader(tmp_path) as newcomer:
         newcomer.save("questd.toml", story(README, "queues"))
         newcomer.run("questd serve --config questd.toml")
-        keys = {"aws_access_key_id": "any", "aws_secret_access_key": "any"}
-        sqs = boto3.client("sqs", endpoint_url=newcomer.url, region_name="us-east-1", **keys)
+        sqs = client_of(newcomer.url)
         names = {url.rpartition("/")[2]: url for url in sqs.list_queues()["QueueUrls"]}
         assert names.keys() == {"orders", "orders-dead", "mail.fifo"}
         orders = sqs.get_queue_attributes(QueueUrl=names["orders"], AttributeNames=["All"])["Attributes"]

@@ -9,12 +9,12 @@ import sys
 from pathlib import Path
 
 import aiohttp
-import boto3
 import pytest
 
 from questd.embedded import StartFailed
 from questd.port import address_of, bind, tls
 from questd.settings import Settings
+from tests.boto import client_of
 from tests.client import serving
 from tests.servers import RedisServer, free_port
 
@@ -97,14 +97,7 @@ async def test_https(redis_server: RedisServer, certificate: dict[str, Path], fr
     """With a certificate questd speaks TLS, boto3 trusts it, and URLs of queues say so; plain HTTP gets nothing."""
     async with serving(redis_server.url, front=front, **certificate) as sqs:
         url = sqs.url.replace("http:", "https:")
-        client = boto3.client(
-            "sqs",
-            endpoint_url=url,
-            region_name="us-east-1",
-            aws_access_key_id="any",
-            aws_secret_access_key="any",
-            verify=str(certificate["tls_cert"]),
-        )
+        client = client_of(url, verify=str(certificate["tls_cert"]))
         queue = (await asyncio.to_thread(client.create_queue, QueueName="q"))["QueueUrl"]
         assert queue == f"{url}/000000000000/q"
         body = "x" * 2**20

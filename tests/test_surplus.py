@@ -9,7 +9,7 @@ import pytest
 from questd import surplus
 from tests.client import Sqs, serving
 from tests.servers import RedisServer
-from tests.test_capacity import client_of
+from tests.test_capacity import persistent
 from tests.test_connection import CLOSE, connected, request, statuses
 from tests.waiting import until_true
 
@@ -77,7 +77,7 @@ async def test_far_too_many(sqs: Sqs, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("mode", ["standard", "legacy", "adaptive"])
 async def test_boto3_comes_again(sqs: Sqs, mode: str) -> None:
     """In each of its modes boto3 tries again, and succeeds when there is room."""
-    boto = client_of(sqs.url, mode)
+    boto = persistent(sqs.url, mode)
     answers: list[int] = []
     boto.meta.events.register(
         "response-received", lambda response_dict, **_: answers.append(response_dict["status_code"])

@@ -4,23 +4,17 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.boto import client_of
 from tests.sdk.programs import ID, SECRET
 
 
 @pytest.fixture
 def client(questd_url: str) -> Iterator[Any]:
     """Give a boto3 client of a questd process."""
-    made = boto3.client(
-        "sqs",
-        endpoint_url=questd_url,
-        region_name="us-east-1",
-        aws_access_key_id=ID,
-        aws_secret_access_key=SECRET,
-    )
+    made = client_of(questd_url, ID, SECRET)
     yield made
     made.close()
 
