@@ -12,6 +12,7 @@ import logging
 from redis.exceptions import RedisError
 
 from questd import errors, registry, relay
+from questd.channel import hear
 from questd.library import Library, key_of
 from questd.primaries import Primary
 
@@ -71,7 +72,7 @@ class Background:
         self._heap.clear()
         self._relaying.clear()
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._primary.hear(self._take, "quest:alarm"))
+            tasks.create_task(hear(self._primary.url, self._take, "quest:alarm"))
             tasks.create_task(self._tick_what_is_due(tasks))
             if self._library.primaries.clustered:
                 tasks.create_task(self._follow_cluster())

@@ -9,7 +9,7 @@ from pyhocon import ConfigFactory
 from pyhocon.exceptions import ConfigException
 from pyparsing import ParseBaseException
 
-from questd.draft import Draft, QueueDraft
+from questd.draft import NOTHING, Draft, QueueDraft
 from questd.namespaces import FIFO
 from questd.settings import BadSetting
 
@@ -33,8 +33,6 @@ LOST = {
 }
 
 STORAGE = ("storage", "queues-storage", "persisted-queues-storage", "messages-storage")
-
-NOTHING = "questd has nothing like it"
 
 Config = Mapping[str, Any]
 

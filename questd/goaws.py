@@ -6,15 +6,13 @@ from typing import Any
 
 import yaml
 
-from questd.draft import Draft, QueueDraft
+from questd.draft import NOTHING, Draft, QueueDraft
 from questd.settings import BadSetting
 
 ENVIRONMENT = "Local"
 """What goaws takes when nobody names one."""
 
 NO_SNS = "topics and subscriptions are SNS's, and questd speaks SQS only"
-
-NOTHING = "questd has nothing like it"
 
 Config = Mapping[str, Any]
 

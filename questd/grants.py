@@ -10,7 +10,7 @@ from redis.exceptions import NoPermissionError, OutOfMemoryError, RedisError
 
 from questd import library, topology
 from questd.pipeline import RedisUnavailable
-from questd.primaries import Execute, Primaries, Primary
+from questd.primaries import Execute, Primaries, Primary, client_of
 from questd.sentinel import Sentinel
 
 COMMANDS: tuple[tuple[str | int, ...], ...] = (
@@ -62,7 +62,7 @@ async def _lacking(primaries: Primaries, primary: Primary) -> list[str]:
     commands = COMMANDS + (OF_A_CLUSTER if primaries.clustered else ())
     if isinstance(primaries, Sentinel):
         commands += OF_SENTINELS
-    async with primary.client() as client, client.client() as one:
+    async with client_of(primary.url) as client, client.client() as one:
         execute: Execute = one.execute_command
         for command in commands:
             try:

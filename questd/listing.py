@@ -6,9 +6,9 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from questd import errors
+from questd import errors, texts
 from questd.client import NOT_QUESTD, Client, Refused, name_of
-from questd.terminal import Column, Screen, lasting
+from questd.terminal import Column, Screen
 
 TOGETHER = 16
 """Queues that are asked about at a time."""
@@ -24,7 +24,7 @@ COLUMNS: dict[str, Column] = {
     "visible#": lambda row: f"{row['Visible']:,}",
     "in flight#": lambda row: f"{row['InFlight']:,}",
     "delayed#": lambda row: f"{row['Delayed']:,}",
-    "oldest#": lambda row: lasting(row["AgeOfOldestMessage"]) if row.get("AgeOfOldestMessage") else "-",
+    "oldest#": lambda row: texts.age(row["AgeOfOldestMessage"]) if row.get("AgeOfOldestMessage") else "-",
     "paused": lambda row: "paused" if row.get("Paused") else "-",
     "dead-letter queue": lambda row: row["DeadLetterQueue"] or "-",
 }

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from questd.capacity import Capacity
+from questd.channel import hear
 from questd.pipeline import RedisUnavailable
 from questd.primaries import Primaries, Primary
 
@@ -191,4 +192,4 @@ class LongPolls:
             self.listening.set()
             self.wake_all(lambda key: primary.has(key) and self._can_ask(key))
 
-        await primary.hear(take, f"quest:wake:{self._name_at(primary)}", "quest:made")
+        await hear(primary.url, take, f"quest:wake:{self._name_at(primary)}", "quest:made")

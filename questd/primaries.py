@@ -1,12 +1,11 @@
-"""The primaries of a Redis, each with its pipeline and its channels: here the one of a single server.
+"""The primaries of a Redis, each with its pipeline: here the one of a single server.
 
 Sentinel (sentinel.py) and Cluster (cluster.py) are the same to everybody else: which primary has a key, what becomes of
 a call that it refused, and who hears of it when the primaries change.
 """
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -17,7 +16,6 @@ from redis.crc import key_slot
 from redis.exceptions import ResponseError
 
 from questd.addresses import Addresses
-from questd.channel import Take, hear
 from questd.durability import Durability
 from questd.pipeline import Pipeline
 from questd.wire import CONNECT_SECONDS
@@ -58,16 +56,6 @@ class Primary:
     def has(self, key: str) -> bool:
         """Tell whether a key is here."""
         return self.slots is None or key_slot(key.encode()) in self.slots
-
-    @contextlib.asynccontextmanager
-    async def client(self) -> AsyncIterator[Redis]:
-        """Give an ordinary client for the length of the block, beside the pipeline."""
-        async with client_of(self.url) as client:
-            yield client
-
-    async def hear(self, take: Take, *channels: str) -> None:
-        """Give `take` what is published on channels here, until cancelled."""
-        await hear(self.url, take, *channels)
 
 
 def client_of(url: str, seconds: float | None = None) -> Redis:

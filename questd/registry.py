@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 
 from questd import errors
 from questd.library import Library, key_of, name_of
-from questd.primaries import Primary
+from questd.primaries import Primary, client_of
 
 QUEUES = "quest:queues"
 """Of the queues there are."""
@@ -115,6 +115,6 @@ async def discover(library: Library, primary: Primary) -> None:
 
 async def found(primary: Primary) -> list[str]:
     """Return the keys of the queues on a primary of a Cluster, by looking at all keys there."""
-    async with primary.client() as client:
+    async with client_of(primary.url) as client:
         keys = [key.decode(errors="replace") async for key in client.scan_iter("quest:{*}", SCAN, _type="hash")]
     return [key for key in keys if QUEUE.fullmatch(key)]

@@ -11,6 +11,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from questd import errors, registry
+from questd.durability import DISK_MS
 from questd.library import Library, key_of
 from questd.pipeline import RedisUnavailable
 from questd.wire import Address
@@ -24,10 +25,7 @@ ROUNDS = 10
 """Batches that may wait together to be on disk."""
 
 DURABLE_SECONDS = 2.0
-"""With everysec, what was written is on disk by then."""
-
-DURABLE_MS = 3000
-"""How long a server may take to say so itself, where it can: Redis from 7.2 on and every Valkey, with appendonly."""
+"""With everysec, what was written is on disk by then, where the server cannot say so itself (Redis before 7.2)."""
 
 
 async def hand_on(library: Library, queue: str) -> None:
@@ -97,9 +95,9 @@ async def _durable(library: Library, target: str, incarnation: bytes) -> None:
     try:
         wire = await Address(library.primaries.of(key).url).connect()
         try:
-            async with asyncio.timeout(2 * DURABLE_MS / 1000):
+            async with asyncio.timeout(2 * DISK_MS / 1000):
                 await wire.ask("FCALL", "quest_arrive", 1, key, incarnation)
-                on_disk, _ = await wire.ask("WAITAOF", 1, 0, DURABLE_MS)
+                on_disk, _ = await wire.ask("WAITAOF", 1, 0, DISK_MS)
         finally:
             wire.end(RedisConnectionError("nobody asks any more"))
         if on_disk:

@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from questd import texts
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -26,8 +28,6 @@ Column = Callable[[Mapping[str, Any]], str]
 NARROW = ((-1, 24), (0, 8))
 """Which columns of a table give way where a terminal has no room for all: the last one first; and what they keep."""
 
-UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
-
 
 class Misused(Exception):
     """A command was used wrongly; the text says how to use it."""
@@ -41,13 +41,6 @@ def plain(text: str) -> str:
 def as_line(value: Mapping[str, Any]) -> str:
     """Return the line of JSON for an object."""
     return json.dumps(value, ensure_ascii=False).translate(UNSEEN) + "\n"
-
-
-def lasting(ms: float) -> str:
-    """Return a length of time in its largest unit."""
-    seconds = max(ms, 0) / 1000
-    name, unit = next(((name, unit) for name, unit in UNITS if seconds >= unit), UNITS[-1])
-    return f"{int(seconds // unit)} {name}"
 
 
 class Screen:
@@ -173,7 +166,7 @@ def state(message: Mapping[str, Any]) -> str:
 
 def age(message: Mapping[str, Any]) -> str:
     """Return how long ago a message was sent."""
-    return lasting(time.time() * 1000 - int(message["Attributes"]["SentTimestamp"]))
+    return texts.age(time.time() * 1000 - int(message["Attributes"]["SentTimestamp"]))
 
 
 def _readable(body: str) -> str:

@@ -70,9 +70,9 @@ def _breaks(before: str, piece: str) -> bool:
     return before == "," or (opens != closes and (opens or closes))
 
 
-def age(ms: int) -> str:
+def age(ms: float) -> str:
     """Return a time in words, as the largest unit that it fills."""
-    seconds = max(ms, 0) // 1000
+    seconds = int(max(ms, 0)) // 1000
     for unit, length in UNITS:
         if seconds >= length:
             return f"{seconds // length} {unit}"

@@ -36,10 +36,16 @@ ARN = "arn:aws:sqs:us-east-1:000000000000"
 """How the ARN of every queue begins."""
 
 
-class Sqs:
-    """A client of one questd, with nothing between the test and the wire."""
+async def _nothing() -> None:
+    pass
 
-    def __init__(self, url: str, session: aiohttp.ClientSession, stop: Callable[[], Awaitable[None]]) -> None:
+
+class Sqs:
+    """A client of one questd, with nothing between the test and the wire; `stop` ends one of this process."""
+
+    def __init__(
+        self, url: str, session: aiohttp.ClientSession, stop: Callable[[], Awaitable[None]] = _nothing
+    ) -> None:
         self.url = url
         self.session = session
         self.stop = stop

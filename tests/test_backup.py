@@ -25,15 +25,6 @@ from tests.test_main import said
 from tests.test_workers import ROOT, serving
 
 
-async def nothing() -> None:
-    """Do nothing."""
-
-
-def client_of(address: str, session: aiohttp.ClientSession) -> Sqs:
-    """Return a client of a questd in a process of its own."""
-    return Sqs(address, session, nothing)
-
-
 def raw_client(private: Embedded) -> Any:
     """Return a client of a private Redis that decodes nothing."""
     return redis.Redis(unix_socket_path=str(private.socket_path), protocol=2)
@@ -109,7 +100,7 @@ async def test_a_backup_under_load(tmp_path: Path) -> None:
     file, first, second = tmp_path / "backup.rdb", tmp_path / "first", tmp_path / "second"
     async with aiohttp.ClientSession() as session:
         with serving("--data-dir", str(first)) as questd:
-            sqs = client_of(questd.address, session)
+            sqs = Sqs(questd.address, session)
             plain = await sqs.create("plain")
             await sqs.fill(plain, ["kept", "deleted"])
             received = await sqs.receive(plain, MaxNumberOfMessages=10, VisibilityTimeout=3600)
@@ -129,7 +120,7 @@ async def test_a_backup_under_load(tmp_path: Path) -> None:
         said = await ran("restore", str(file), "--data-dir", str(second))
         assert said == f"questd: restored, start it with: questd serve --data-dir {second}\n"
         with serving("--data-dir", str(second)) as questd:
-            sqs = client_of(questd.address, session)
+            sqs = Sqs(questd.address, session)
             plain, *urls = [f"{questd.address}/000000000000/{name}" for name in ("plain", "first.fifo", "second.fifo")]
             done = f"{questd.address}/000000000000/done.fifo"
             assert await sqs.counts(plain) == (0, 1, 0)

@@ -220,17 +220,13 @@ class Gated(Client):
         while True:
             await self.gate.wait()
             self.busy += 1
-            reply = await Sqs(self.endpoints[0], self.session, no_stop).ask(action, **members)
+            reply = await Sqs(self.endpoints[0], self.session).ask(action, **members)
             self.busy -= 1
             if reply.status == 200:
                 return reply.json
             assert reply.status == 503, reply.body
             self.refused.add(members["QueueUrl"])
             await asyncio.sleep(0.01)
-
-
-async def no_stop() -> None:
-    """Stop nothing."""
 
 
 def loaded(client: Client, url: str, history: History, bodies: list[str], expected: int) -> list[asyncio.Task[None]]:

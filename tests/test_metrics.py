@@ -49,12 +49,8 @@ def total(samples: Samples, name: str, *labels: str) -> float:
 @asynccontextmanager
 async def client_of(questd: Questd) -> AsyncIterator[Sqs]:
     """Give a client of a questd with processes of its own; each request has a new connection, and any worker."""
-
-    async def stop() -> None:
-        questd.process.terminate()
-
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as session:
-        yield Sqs(questd.address, session, stop)
+        yield Sqs(questd.address, session)
 
 
 @pytest.fixture

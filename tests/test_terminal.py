@@ -1,4 +1,4 @@
-"""What people and programs get to see: units, safe texts, lines of JSON, tables and questions."""
+"""What people and programs get to see: safe texts, lines of JSON, tables and questions."""
 
 import io
 import json
@@ -12,15 +12,6 @@ from tests.people import People
 
 STEERING = "a\x1b[31mb\x9b31mc\u202ed"
 """A body that would colour a terminal in two ways, and turn the direction of its text."""
-
-
-@pytest.mark.parametrize(
-    ("ms", "text"),
-    [(-5, "0 s"), (999, "0 s"), (59_999, "59 s"), (60_000, "1 min"), (7_200_000, "2 h"), (200_000_000, "2 d")],
-)
-def test_lengths_of_time(ms: int, text: str) -> None:
-    """A length of time is told in its largest unit."""
-    assert terminal.lasting(ms) == text
 
 
 def test_plain() -> None:

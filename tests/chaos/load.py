@@ -227,7 +227,7 @@ async def loading(url: str, history: History, seed: int) -> AsyncIterator[Load]:
     """Give what asks the questd at `url`, with its queues made."""
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(timeout=PATIENCE, connector=connector) as session:
-        load = Load(Sqs(url, session, session.close), history, random.Random(seed))
+        load = Load(Sqs(url, session), history, random.Random(seed))
         for queue in (STANDARD, FIFO):
             await load.create(queue)
         yield load
