@@ -77,3 +77,13 @@ def tell(listener: Callable[..., None], *news: object) -> None:
         listener(*news)
     except Exception:
         log.exception("%r failed", listener)
+
+
+async def awaited(reply: asyncio.Future[Any], abandoned: Callable[[Any], None] | None) -> Any:  # noqa: ANN401
+    """Return a reply; `abandoned` gets it when the caller is cancelled between its coming and our waking."""
+    try:
+        return await reply
+    except asyncio.CancelledError:
+        if abandoned and reply.done() and not reply.cancelled() and not reply.exception():
+            abandoned(reply.result())
+        raise

@@ -20,7 +20,6 @@ from questd.errand import Errand
 from questd.heads import CLOSE, CONTINUE, KEEP, NAMES, head_of
 from questd.limits import Limits, Refused, refused
 from questd.request import Request
-from questd.settings import Settings
 from questd.whole import request_of
 
 log = logging.getLogger(__name__)
@@ -57,16 +56,12 @@ class Shared:
 
     questd: Questd
     """Handed on to the errands."""
-    settings: Settings
+    limits: Limits
     kept: int = 0
     """Bytes of unfinished requests, large ones and unread answers of all connections: at most `limits.kept`."""
     connections: set["Connection"] = field(default_factory=set)
     draining: bool = False
     """Whether each connection ends with its next answer."""
-
-    def __post_init__(self) -> None:
-        """Look at the settings once."""
-        self.limits = Limits(self.settings)
 
 
 def _time_for(size: int) -> float:

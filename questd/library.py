@@ -13,6 +13,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
 from questd import errors, topology
+from questd.calls import awaited
 from questd.pipeline import Pipeline, RedisUnavailable
 from questd.primaries import Call, Execute, Primaries, Route, client_of
 from questd.source import text, version
@@ -126,16 +127,6 @@ async def unload(url: str, *, force: bool) -> None:
                 await execute("FUNCTION", "DELETE", "quest")
     finally:
         await primaries.close()
-
-
-async def awaited(reply: asyncio.Future[Any], abandoned: Callable[[Any], None] | None) -> Any:  # noqa: ANN401
-    """Return a reply; `abandoned` gets it when the caller is cancelled between its coming and our waking."""
-    try:
-        return await reply
-    except asyncio.CancelledError:
-        if abandoned and reply.done() and not reply.cancelled() and not reply.exception():
-            abandoned(reply.result())
-        raise
 
 
 class Library:

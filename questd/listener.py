@@ -9,6 +9,7 @@ import ssl
 
 from questd.action import Questd
 from questd.connection import DRAIN_SECONDS, HEAD_SECONDS, Connection, Shared
+from questd.limits import Limits
 from questd.surplus import Surplus
 
 SWEEP_SECONDS = 1.0
@@ -20,7 +21,7 @@ class Listener:
 
     def __init__(self, questd: Questd, finish_seconds: float) -> None:
         self._finish_seconds = finish_seconds
-        self._shared = Shared(questd, questd.settings)
+        self._shared = Shared(questd, Limits(questd.settings))
         self._max_connections = questd.settings.max_connections
         self._surplus: set[Surplus] = set()
         self._server: asyncio.Server | None = None

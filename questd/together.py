@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from questd import errors
-from questd.calls import Caller, Waiting
-from questd.library import Library, awaited
+from questd.calls import Caller, Waiting, awaited
+from questd.library import Library
 
 Arguments = tuple[Any, ...]
 """Of one call, the version first."""

@@ -194,12 +194,14 @@ class Message(NamedTuple):
     """The queue that it comes from, in a dead-letter queue."""
 
 
-def message(visit: Visit, peeked: Peeked, most: int = SHOWN_BYTES) -> Message:
-    """Return a message with so much of its body."""
+def message(visit: Visit, peeked: Peeked) -> Message:
+    """Return a message as a page shows it."""
     attributes = peeked.message["Attributes"]
     source = visit.questd.name_of(attributes.get("DeadLetterQueueSourceArn", ""))
     user = peeked.message.get("MessageAttributes", {})
-    return Message(peeked, body_of(peeked.message["Body"], most), attributes, user, link(source) if source else None)
+    return Message(
+        peeked, body_of(peeked.message["Body"], SHOWN_BYTES), attributes, user, link(source) if source else None
+    )
 
 
 class Messages(NamedTuple):

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from questd.calls import Call, Waiting, tell
+from questd.calls import Call, Waiting, awaited, tell
 
 
 def made() -> tuple[Call, asyncio.Future[Any], list[Any]]:
@@ -36,6 +36,19 @@ async def test_a_reply_that_is_taken_back() -> None:
     future.cancel()
     call.take_back(1, ValueError("lost"))
     assert abandoned == [1]
+
+
+async def test_a_caller_who_goes_as_his_reply_comes() -> None:
+    """Cancelled in the tick in which the reply came, a caller does not see it: it is abandoned. One that failed is not."""
+    for outcome in (1, ValueError("lost")):
+        call, future, abandoned = made()
+        task = asyncio.create_task(awaited(future, abandoned.append))
+        await asyncio.sleep(0)  # it waits
+        call.answer(outcome) if outcome == 1 else call.fail(ValueError("lost"))
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert abandoned == ([1] if outcome == 1 else [])
 
 
 def test_a_mistake_of_a_listener_is_logged(caplog: pytest.LogCaptureFixture) -> None:

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from questd import connection, heads, library
 from questd.action import Questd
 from questd.answer import Answer
+from questd.limits import Limits
 from questd.listener import Listener
 from questd.request import Request
 from questd.server import running
@@ -600,7 +601,7 @@ def turns_of(cuts: list[int], raw: bytes) -> list[tuple[Request | Answer, bool]]
 
     async def feed() -> list[tuple[Request | Answer, bool]]:
         nobody = cast("Questd", None)  # nothing is begun: the client reads nothing
-        one = connection.Connection(connection.Shared(nobody, Settings(max_message_size=BODY_LIMIT // 8)))
+        one = connection.Connection(connection.Shared(nobody, Limits(Settings(max_message_size=BODY_LIMIT // 8))))
         one.connection_made(_Mute())
         one.pause_writing()  # so that every turn stays in its place
         ends = sorted({0, len(raw), *(cut for cut in cuts if cut < len(raw))})

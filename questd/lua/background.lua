@@ -9,9 +9,9 @@ local RELAY_MS = 1000 -- between two looks at an outbox that is not empty
 local REST_MS = 50 -- between two ticks that only step over sequences of messages long gone
 
 -- The lowest sequence of a queue of few messages.
-local function lowest(queue)
+local function lowest(q)
   local first = math.huge
-  for _, sequence in ipairs(redis.call('HKEYS', queue .. ':messages')) do
+  for _, sequence in ipairs(redis.call('HKEYS', q.messages)) do
     first = math.min(first, tonumber(sequence))
   end
   return first
@@ -22,19 +22,19 @@ end
 -- Returns when to come again (nil: nothing to wait for).
 local function expire(q, t, limit)
   local queue = q.key
-  local length, last = redis.call('HLEN', queue .. ':messages'), last_sequence(queue)
+  local length, last = redis.call('HLEN', q.messages), last_sequence(queue)
   local oldest = tonumber(redis.call('HGET', queue, 'oldest'))
   if length == 0 then
     oldest = last + 1
   elseif length <= SPARSE and last - oldest > 4 * SPARSE then
-    oldest = lowest(queue)
+    oldest = lowest(q)
   end
   local steps, bytes, due, gone = 0, 0, nil, {}
   while oldest <= last and not due do
     if steps == limit or bytes >= BYTES_LIMIT then
       due = #gone > 0 and t or t + REST_MS
     else
-      local record = redis.call('HGET', queue .. ':messages', oldest)
+      local record = redis.call('HGET', q.messages, oldest)
       if record then
         local ends_ms = sent_ms_of(record) + q.retention_ms
         if ends_ms > t then due = ends_ms else gone[#gone + 1] = oldest end
@@ -46,9 +46,9 @@ local function expire(q, t, limit)
   end
   redis.call('HSET', queue, 'oldest', oldest)
   if #gone > 0 then refresh_all(q, t, remove(q, t, gone)) end
-  local early = redis.call('ZRANGE', queue .. ':arrived', '-inf', t - q.retention_ms, 'BYSCORE', 'LIMIT', 0, limit)
+  local early = redis.call('ZRANGE', q.arrived, '-inf', t - q.retention_ms, 'BYSCORE', 'LIMIT', 0, limit)
   if #early > 0 then remove(q, t, early) end
-  local arrived_ms = tonumber(redis.call('ZRANGE', queue .. ':arrived', 0, 0, 'WITHSCORES')[2])
+  local arrived_ms = tonumber(redis.call('ZRANGE', q.arrived, 0, 0, 'WITHSCORES')[2])
   if arrived_ms then due = math.min(due or math.huge, arrived_ms + q.retention_ms) end
   if #gone + #early > 0 then drop_dead_heads(q, limit) end
   return due

@@ -24,9 +24,9 @@ local function give_place(q, group)
   if group == '' then return end
   local first = redis.call('LINDEX', list_of(q, group), 0)
   if first then
-    redis.call('ZADD', q.key .. ':groups', first, group)
+    redis.call('ZADD', q.groups, first, group)
   else
-    redis.call('ZREM', q.key .. ':groups', group)
+    redis.call('ZREM', q.groups, group)
   end
 end
 
@@ -47,7 +47,7 @@ local function enlist(q, sequences, group_ids, push)
       give_place(q, group_ids[i])
     end
   end
-  if #together > 0 then redis.call(push or 'RPUSH', q.key .. ':visible', unpack(together)) end
+  if #together > 0 then redis.call(push or 'RPUSH', q.visible, unpack(together)) end
 end
 
 -- The groups whose messages come next, '' for those without one: the quiet ones in the order of their first messages, then
@@ -55,14 +55,14 @@ end
 -- noisy, too.
 local function next_groups(q)
   local queue, quiet, noisy = q.key, {}, {}
-  local found = redis.call('ZRANGE', queue .. ':groups', 0, CANDIDATES - 1, 'WITHSCORES')
-  local ungrouped = tonumber(redis.call('LINDEX', queue .. ':visible', 0))
+  local found = redis.call('ZRANGE', q.groups, 0, CANDIDATES - 1, 'WITHSCORES')
+  local ungrouped = tonumber(redis.call('LINDEX', q.visible, 0))
   local names = {''}
   for i = 1, #found, 2 do names[#names + 1] = found[i] end
   local held = redis.call('HMGET', queue .. ':held', unpack(names))
   local busy = redis.call('HMGET', queue .. ':busy', unpack(names))
   local before = redis.call('HMGET', queue .. ':busy_before', unpack(names))
-  local noisy_held = redis.call('ZCARD', queue .. ':inflight') * NOISY_SHARE
+  local noisy_held = redis.call('ZCARD', q.inflight) * NOISY_SHARE
   local noisy_busy = ((busy[1] or 0) + (before[1] or 0)) * NOISY_SHARE
   for i = 2, #names do
     if ungrouped and ungrouped < tonumber(found[2 * i - 2]) then
@@ -84,7 +84,7 @@ end
 -- Hides messages of groups, so many more of each in flight: `hidden` is ms and sequence in turn.
 local function hold(q, hidden, group_ids)
   for i, group in ipairs(group_ids) do
-    if redis.call('ZADD', q.key .. ':inflight', hidden[2 * i - 1], hidden[2 * i]) == 1 and group ~= '' then
+    if redis.call('ZADD', q.inflight, hidden[2 * i - 1], hidden[2 * i]) == 1 and group ~= '' then
       redis.call('HINCRBY', q.key .. ':held', group, 1)
     end
   end
@@ -121,7 +121,7 @@ end
 local function land(q, t, sequences, deliveries)
   local landed = {}
   for i, delivery in ipairs(deliveries) do
-    if redis.call('ZREM', q.key .. ':inflight', sequences[i]) == 1 then landed[#landed + 1] = delivery end
+    if redis.call('ZREM', q.inflight, sequences[i]) == 1 then landed[#landed + 1] = delivery end
   end
   let_go(q, t, landed)
 end

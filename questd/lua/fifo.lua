@@ -219,9 +219,9 @@ local function receive_again(q, t, attempt, visibility_ms)
   local again, hidden, running = {}, {}, true
   for start = 1, #memory, 16 do
     local sequence, count, received_ms = struct.unpack('>I6I4I6', memory, start)
-    local record = redis.call('HGET', q.key .. ':messages', sequence)
+    local record = redis.call('HGET', q.messages, sequence)
     if not record then fail('AttemptNotRetryable', attempt) end
-    local delivery = redis.call('HGET', q.key .. ':deliveries', sequence)
+    local delivery = redis.call('HGET', q.deliveries, sequence)
     local latest_count, first_ms, latest_ms, changed = 0, 0, 0, 0
     if delivery then latest_count, first_ms, latest_ms, changed = parts_of_delivery(delivery) end
     if latest_count ~= count or latest_ms ~= received_ms then
@@ -239,7 +239,7 @@ local function receive_again(q, t, attempt, visibility_ms)
     redis.call('HDEL', q.windows_before, digest_of(attempt))
     return nil
   end
-  redis.call('ZADD', q.key .. ':inflight', unpack(hidden))
+  redis.call('ZADD', q.inflight, unpack(hidden))
   lower_alarm(q, t, t + visibility_ms)
   if visibility_ms == 0 then promote(q, t, #again) end
   return again

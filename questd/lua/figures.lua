@@ -17,7 +17,7 @@ end
 local function oldest_ms_of(q, t)
   local found, gone = look(q, t, 'visible inflight delayed', 0, 1, '')
   local record = found[1] and found[1][2] or gone > 0 and near_oldest(q, gone)
-  local arrived = redis.call('ZRANGE', q.key .. ':arrived', string.format('(%d', t - q.retention_ms), '+inf', 'BYSCORE',
+  local arrived = redis.call('ZRANGE', q.arrived, string.format('(%d', t - q.retention_ms), '+inf', 'BYSCORE',
     'LIMIT', 0, 1, 'WITHSCORES')
   local oldest_ms = math.min(record and sent_ms_of(record) or math.huge, tonumber(arrived[2]) or math.huge)
   return oldest_ms < math.huge and oldest_ms or 0

@@ -49,7 +49,7 @@ local function refresh(q, t, group, place, first)
     wake(q)
   end
   if not q.target then return end
-  local delivery = redis.call('HGET', q.key .. ':deliveries', first)
+  local delivery = redis.call('HGET', q.deliveries, first)
   if delivery and is_exhausted(q, (parts_of_delivery(delivery))) then note_poison(q, t, {first}) end
 end
 

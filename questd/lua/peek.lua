@@ -5,7 +5,7 @@ local PEEK_STEPS = 1000 -- sequences that one look goes through, with or without
 
 -- The sequences of all messages, or of those in flight or delayed when only these are wanted; nil when they are many.
 local function few(q, states)
-  local set = ({inflight = q.inflight, delayed = q.key .. ':delayed'})[states]
+  local set = ({inflight = q.inflight, delayed = q.delayed})[states]
   if set and redis.call('ZCARD', set) <= SPARSE then return redis.call('ZRANGE', set, 0, -1) end
   if redis.call('HLEN', q.messages) <= SPARSE then return redis.call('HKEYS', q.messages) end
   return nil
@@ -32,7 +32,7 @@ end
 local function state_of(q, t, sequence, delays)
   local until_ms = tonumber(redis.call('ZSCORE', q.inflight, sequence) or 0)
   if until_ms > t then return 'inflight', until_ms end
-  local delayed_ms = delays and redis.call('ZSCORE', q.key .. ':delayed', sequence)
+  local delayed_ms = delays and redis.call('ZSCORE', q.delayed, sequence)
   until_ms = delayed_ms and delayed_ms + (q.fifo and q.delay_ms or 0) or 0
   if until_ms > t then return 'delayed', until_ms end
   return 'visible', 0
@@ -50,7 +50,7 @@ end
 local function look(q, t, states, after, limit, text)
   local found, looked, bytes = {}, 0, 0
   local sequences, more = places(q, states, after)
-  local delays = redis.call('EXISTS', q.key .. ':delayed') == 1
+  local delays = redis.call('EXISTS', q.delayed) == 1
   for i, sequence in ipairs(sequences) do
     local state, until_ms = state_of(q, t, sequence, delays) -- first: a record may be a megabyte
     local record = string.find(states, state, 1, true) and redis.call('HGET', q.messages, sequence)

@@ -48,7 +48,7 @@
 -- counts are HLEN(messages) minus what is in `inflight` and `delayed` with a time to come, right at every moment.
 --   * A visible message has its entry in `visible`; one without is about to get it, because its time in `inflight` or
 --     `delayed` has passed and the next receive or tick promotes it.
---   * `queued` says that the entry is there, so hiding and showing a message a thousand times makes one entry.
+--   * The mark of a delivery says that the entry is there, so hiding and showing a message a thousand times makes one entry.
 --   * Whoever makes the first message visible wakes one waiting process, and that one the next (longpoll.lua).
 --   * `alarm` is never later than the earliest time anything of the queue falls due. Who lowers it says so on the
 --     channel quest:alarm; the background task (background.lua) ticks the queue then. A receive promotes what is due
@@ -275,6 +275,6 @@ local function note_poison(q, t, sequences)
     poison[#poison + 1] = sequence
   end
   if #poison == 0 then return end
-  redis.call('ZADD', q.key .. ':poison', unpack(poison))
+  redis.call('ZADD', q.poison, unpack(poison))
   lower_alarm(q, t, t)
 end

@@ -53,7 +53,7 @@ local SEND = {TEXT, optional = 1, says = 'ERR usage: FCALL sendMessage 1 <list> 
 -- Reply its uuid
 register('sendMessage', {}, SEND, function(keys, args)
   local name, value, seconds = keys[1], args[1], args[2]
-  if value == '' or #value > 1048576 then fail('ERR a value is 1 to 1048576 bytes') end
+  if value == '' or #value > MESSAGE_SIZE then fail('ERR a value is 1 to ' .. MESSAGE_SIZE .. ' bytes') end
   local delay_ms = seconds and ms_of(seconds, 900, 'the delay') or ''
   local queue, found = queue_of(name)
   local t = now()

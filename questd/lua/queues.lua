@@ -203,9 +203,8 @@ end)
 local function empty(q, t)
   local queue = q.key
   abandon(q, t)
-  redis.call('UNLINK', queue .. ':messages', queue .. ':deliveries', queue .. ':visible', queue .. ':inflight',
-    queue .. ':delayed', queue .. ':poison', queue .. ':arrived', queue .. ':windows', queue .. ':windows_before',
-    queue .. ':held', queue .. ':busy', queue .. ':busy_before')
+  redis.call('UNLINK', q.messages, q.deliveries, q.visible, q.inflight, q.delayed, q.poison, q.arrived, q.windows,
+    q.windows_before, queue .. ':held', queue .. ':busy', queue .. ':busy_before')
 end
 
 -- quest_purge: forget every message of a queue.

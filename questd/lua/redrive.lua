@@ -20,12 +20,12 @@ local function arrive(q, t, record)
     head.MessageDeduplicationId = uuid_of(id)
     head.MessageGroupId = head.MessageGroupId or uuid_of(id)
     sent_ms = t
-    redis.call('HSET', queue .. ':messages', sequence, record_of(bytes_of_ms(t), id, cmsgpack.pack(head), body))
+    redis.call('HSET', q.messages, sequence, record_of(bytes_of_ms(t), id, cmsgpack.pack(head), body))
     join(q, t, {head.MessageGroupId}, {[head.MessageGroupId] = {sequence}})
   else
-    redis.call('HSET', queue .. ':messages', sequence, record)
+    redis.call('HSET', q.messages, sequence, record)
     enlist(q, {sequence}, {head.MessageGroupId or ''})
-    redis.call('ZADD', queue .. ':arrived', sent_ms, sequence)
+    redis.call('ZADD', q.arrived, sent_ms, sequence)
     wake(q)
   end
   lower_alarm(q, t, sent_ms + q.retention_ms)
@@ -117,7 +117,7 @@ end
 -- Moves what has been visible and exhausted for `after_ms` ('never': leave it to the next receive), at most
 -- `limit` of them.
 local function move_poison(q, t, after_ms, limit)
-  local poison = q.key .. ':poison'
+  local poison = q.poison
   if after_ms == 'never' or not q.target then
     redis.call('UNLINK', poison)
     return
@@ -127,9 +127,9 @@ local function move_poison(q, t, after_ms, limit)
   for _, sequence in ipairs(due) do
     if bytes >= BYTES_LIMIT then return end
     redis.call('ZREM', poison, sequence)
-    local delivery = redis.call('HGET', q.key .. ':deliveries', sequence)
+    local delivery = redis.call('HGET', q.deliveries, sequence)
     if delivery and is_movable(q, t, sequence, delivery) then
-      local record = redis.call('HGET', q.key .. ':messages', sequence)
+      local record = redis.call('HGET', q.messages, sequence)
       refresh_all(q, t, dead_letter(q, t, sequence, record, delivery) or {})
       bytes = bytes + #record
     end

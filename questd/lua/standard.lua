@@ -27,7 +27,7 @@ local function drop_dead_heads(q, limit)
   if q.fifo then return end
   drop_dead(q, '', limit)
   if not q.fair then return end
-  for _, group in ipairs(redis.call('ZRANGE', q.key .. ':groups', 0, TOGETHER - 1)) do
+  for _, group in ipairs(redis.call('ZRANGE', q.groups, 0, TOGETHER - 1)) do
     drop_dead(q, group, math.floor(limit / TOGETHER))
     give_place(q, group)
   end
@@ -69,7 +69,7 @@ local function standard_send(q, t, entries, first, most)
   end
   redis.call('HSET', q.messages, unpack(records))
   if delayed then
-    redis.call('ZADD', queue .. ':delayed', unpack(delayed))
+    redis.call('ZADD', q.delayed, unpack(delayed))
     if #waiting > 0 then
       redis.call('HSET', q.deliveries, unpack(waiting))
       become_fair(q)

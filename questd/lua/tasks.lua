@@ -147,7 +147,7 @@ local function restore(q, t, undo, left)
     put_first(q, group, sequence)
     refresh(q, t, group, nil, sequence)
   else
-    redis.call('ZADD', queue .. ':arrived', undo.sent_ms, sequence)
+    redis.call('ZADD', q.arrived, undo.sent_ms, sequence)
     enlist(q, {sequence}, {group}, 'LPUSH')
     local count = undo.delivery and parts_of_delivery(undo.delivery) or 0
     if is_exhausted(q, count) then note_poison(q, t, {sequence}) end

@@ -5,7 +5,7 @@
 local function counts_of(q, t)
   local inflight = redis.call('ZCOUNT', q.inflight, string.format('(%d', t), '+inf')
   local delayed_since_ms = q.fifo and t - q.delay_ms or t
-  local delayed = redis.call('ZCOUNT', q.key .. ':delayed', string.format('(%d', delayed_since_ms), '+inf')
+  local delayed = redis.call('ZCOUNT', q.delayed, string.format('(%d', delayed_since_ms), '+inf')
   return redis.call('HLEN', q.messages) - inflight - delayed, inflight, delayed
 end
 
@@ -50,9 +50,9 @@ end
 local function show(q, t, sequences, deliveries)
   local entries, group_ids, changed, exhausted = {}, {}, {}, {}
   for i, delivery in ipairs(deliveries) do
-    local count, first_ms, received_ms, queued, group = 0, 0, 0, 1, ''
-    if delivery then count, first_ms, received_ms, queued, group = parts_of_delivery(delivery) end
-    if queued == 0 then
+    local count, first_ms, received_ms, mark, group = 0, 0, 0, 1, ''
+    if delivery then count, first_ms, received_ms, mark, group = parts_of_delivery(delivery) end
+    if mark == 0 then
       entries[#entries + 1], group_ids[#entries + 1] = sequences[i], group
       changed[#changed + 1] = sequences[i]
       changed[#changed + 1] = delivery_of(count, first_ms, received_ms, 1, group)
@@ -88,7 +88,6 @@ end
 
 -- Makes visible what has timed out or is no longer delayed, at most `limit` of each. Returns whether it stopped there.
 local function promote(q, t, limit)
-  local queue = q.key
   local due = redis.call('ZRANGE', q.inflight, '-inf', t, 'BYSCORE', 'LIMIT', 0, limit)
   if #due > 0 then
     local deliveries = redis.call('HMGET', q.deliveries, unpack(due))
@@ -97,7 +96,7 @@ local function promote(q, t, limit)
     if q.fifo then refresh_all(q, t, groups_of(deliveries)) else show(q, t, due, deliveries) end
   end
   local passed_ms = q.fifo and t - q.delay_ms or t
-  local ready = redis.call('ZRANGE', queue .. ':delayed', '-inf', passed_ms, 'BYSCORE', 'LIMIT', 0, limit)
+  local ready = redis.call('ZRANGE', q.delayed, '-inf', passed_ms, 'BYSCORE', 'LIMIT', 0, limit)
   if #ready > 0 then end_delays(q, t, ready) end
   return #due == limit or #ready == limit
 end
