@@ -218,7 +218,7 @@ class Connection(asyncio.Protocol):
         headers = self._filling
         key = NAMES[name.decode()]
         if key not in headers:
-            headers[key] = value.decode("utf-8", "surrogateescape")
+            headers[key] = value.decode("utf-8", "surrogateescape").rstrip(" \t")
         elif key == "host" and not self._headed:
             raise _refused(HTTPStatus.BAD_REQUEST, "two Host headers")
 

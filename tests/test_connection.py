@@ -225,6 +225,14 @@ async def test_keeping_and_closing(sqs: Sqs) -> None:
     assert body == b""
 
 
+async def test_space_around_values(sqs: Sqs) -> None:
+    """Blanks and tabs around the value of a header are no part of it."""
+    for spaced in (b"%s ", b"%s\t", b" %s \t ", b"\t%s"):
+        target, expect = spaced % b"AmazonSQS.ListQueues", spaced % b"100-continue"
+        raw = b"POST / HTTP/1.1\r\nHost: x\r\nX-Amz-Target:%s\r\nExpect:%s\r\n" % (target, expect)
+        assert statuses(await exchange(sqs, raw + CLOSE + b"\r\n")) == [200]
+
+
 REFUSED = {
     b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n": 400,
     b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n0\r\n\r\n": 400,
