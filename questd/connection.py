@@ -234,7 +234,7 @@ class Connection(asyncio.Protocol):
             self._check_version(coding)
         if int(headers.get("content-length", 0)) > self._shared.body_limit:
             raise self._too_large()
-        if "expect" in headers:
+        if "expect" in headers and self._parser.get_http_version() != "1.0":  # who speaks that would not know 100
             if headers["expect"].lower() != "100-continue":
                 raise _refused(HTTPStatus.EXPECTATION_FAILED, "only 100-continue can be expected")
             self._expecting = True
@@ -266,7 +266,9 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """Line up the request."""
         self._begun = False
-        keep = self._parser.should_keep_alive() and not self._parser.should_upgrade()
+        # A client of HTTP/1.0 that wants to go on would have to be told so, or waits for the end of the connection.
+        goes_on = self._parser.should_keep_alive() and self._parser.get_http_version() != "1.0"
+        keep = goes_on and not self._parser.should_upgrade()
         body = bytes(self._body)
         if self._counted:
             self._keep((len(body) if len(body) > SLICE else 0) - self._counted)

@@ -225,6 +225,17 @@ async def test_keeping_and_closing(sqs: Sqs) -> None:
     assert body == b""
 
 
+async def test_http_1_0(sqs: Sqs) -> None:
+    """A client of HTTP/1.0 gets one answer and the end, also when it would go on, and never a 100 that it cannot know."""
+    url = await sqs.create()
+    body = json.dumps({"QueueUrl": url, "MessageBody": "x"}).encode()
+    head = b"POST / HTTP/1.0\r\nX-Amz-Target: AmazonSQS.SendMessage\r\nContent-Length: %d\r\n" % len(body)
+    for more in (b"Connection: keep-alive\r\n", b"Expect: 100-continue\r\n", b"Expect: anything\r\n"):
+        raw = await exchange(sqs, head + more + b"\r\n", body)
+        assert statuses(raw) == [200]
+        assert b"Connection: close" in raw
+
+
 async def test_space_around_values(sqs: Sqs) -> None:
     """Blanks and tabs around the value of a header are no part of it."""
     for spaced in (b"%s ", b"%s\t", b" %s \t ", b"\t%s"):
