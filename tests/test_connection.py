@@ -339,6 +339,32 @@ async def test_a_receive_after_the_end_of_input_is_undone(sqs: Sqs) -> None:
         await asyncio.sleep(0.01)
 
 
+async def test_a_client_that_goes_as_redis_replies(sqs: Sqs, redis_server: RedisServer) -> None:
+    """A receive is undone also when the loop hears of Redis's reply first, and of the client's end behind it."""
+    url = await sqs.create()
+    await sqs("SendMessage", QueueUrl=url, MessageBody="x")
+    await sqs.receive(url, VisibilityTimeout=0)  # from now on a receive is one call
+    with redis_server.client() as redis, socket.create_connection(("127.0.0.1", int(sqs.url.split(":")[2]))) as client:
+        redis.client_pause(100)  # commands wait
+        client.sendall(request("ReceiveMessage", QueueUrl=url))
+        await asyncio.sleep(0.05)  # it is among them
+        for _ in range(2):
+            redis.ping()  # and was replied to by now; nothing else runs here meanwhile
+    [message] = await sqs.receive(url, WaitTimeSeconds=2, AttributeNames=["ApproximateReceiveCount"])
+    assert message["Attributes"] == {"ApproximateReceiveCount": "2"}
+
+
+async def test_nothing_follows_what_was_not_answered(sqs: Sqs) -> None:
+    """Behind a receive that was undone no answer comes: its client would take that for the receive's."""
+    url = await sqs.create()
+    send, receive = request("SendMessage", QueueUrl=url, MessageBody="x"), request("ReceiveMessage", QueueUrl=url)
+    async with connected(sqs) as (reader, writer):
+        writer.write(send + receive + send)
+        writer.write_eof()
+        answered = await asyncio.wait_for(reader.read(), 5)
+    assert statuses(answered) == [200]
+
+
 async def test_a_slow_reader_is_waited_for(redis_server: RedisServer) -> None:
     """While a client does not read, no further request of its is begun; when it reads, it gets everything."""
     async with serving(redis_server.url) as sqs:
