@@ -292,6 +292,7 @@ def test_a_peer_is_fetched_once(cache: Path) -> None:
     fetch(peer)
     assert (cache / "p" / "version.txt").read_text() == "p@1.2\n"
     assert peer.version() == "1.2"
+    assert replace(peer, remark="quiet").version() == "1.2 (quiet)"
 
 
 @pytest.mark.usefixtures("cache")
@@ -354,5 +355,5 @@ def test_a_whole_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_peers() -> None:
-    """Four peers can be asked for."""
-    assert [peer.name for peer in PEERS] == ["elasticmq", "fauxqs", "goaws", "ministack"]
+    """Four peers can be asked for, one of them as it comes, too."""
+    assert [peer.name for peer in PEERS] == ["elasticmq", "fauxqs", "fauxqs-default", "goaws", "ministack"]

@@ -2,7 +2,8 @@
 
 Ratios of one run count; absolute figures are the machine's. wrk makes the load (one thread, 32 connections) on the same
 machine. questd runs with its private server and an append-only file flushed every second. CPU is user and system time of
-the processes, from /proc. Peers (elasticmq, fauxqs, goaws, ministack) are fetched from their registries into .bench/.
+the processes, from /proc. Peers (elasticmq, fauxqs, fauxqs-default, goaws, ministack) are fetched from their registries
+into .bench/.
 """
 
 import argparse

@@ -1,7 +1,8 @@
 """The servers to compare with: how each is fetched from its registry into .bench/, started, and stopped.
 
-Each keeps its messages in memory. It is told to log little where it has a switch for that; what it says all the same goes
-to /dev/null. It stands still (SIGSTOP) while another server is measured.
+Each keeps its messages in memory. It is told to log little where it has a switch for that (fauxqs-default is not: there it
+makes the difference); what it says all the same goes to /dev/null. It stands still (SIGSTOP) while another server is
+measured.
 """
 
 import contextlib
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tests.bench.servers import Refused, Server, family
@@ -43,6 +44,8 @@ class Peer:
     300 after 40 s, and 78 after some minutes."""
     deepest: int = 100_000
     """The deepest queue it is measured with."""
+    remark: str = ""
+    """What the report says behind its version."""
 
     @property
     def directory(self) -> Path:
@@ -50,13 +53,14 @@ class Peer:
         return CACHE / self.name
 
     def version(self) -> str:
-        """Return which version was fetched."""
+        """Return which version was fetched, and the remark."""
         pattern, before = self.versions
         found = sorted(self.directory.glob(pattern))
         if not found:
             return ""
         text = found[-1].read_text() if found[-1].suffix == ".txt" else found[-1].name
-        return text.rpartition(before)[2].removesuffix(".jar").removesuffix(".dist-info").split()[0]
+        number = text.rpartition(before)[2].removesuffix(".jar").removesuffix(".dist-info").split()[0]
+        return f"{number} ({self.remark})" if self.remark else number
 
 
 POM = """<project xmlns="http://maven.apache.org/POM/4.0.0">
@@ -81,6 +85,18 @@ FAUXQS = """import {startFauxqs} from "fauxqs"
 await startFauxqs({host: "127.0.0.1", port: Number(process.argv[2]), logger: false})
 """
 
+QUIET = Peer(
+    "fauxqs",
+    (
+        ("npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "fauxqs"),
+        ("sh", "-c", "npm ls fauxqs > version.txt"),
+    ),
+    ("node", "run.mjs", "{port}"),
+    ("version.txt", "fauxqs@"),
+    {"package.json": "{}", "run.mjs": FAUXQS},
+    remark="told not to log",
+)
+
 PEERS = (
     Peer(
         "elasticmq",
@@ -94,15 +110,15 @@ PEERS = (
         warm_up=10,
         cold=120,
     ),
-    Peer(
-        "fauxqs",
-        (
-            ("npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "fauxqs"),
-            ("sh", "-c", "npm ls fauxqs > version.txt"),
-        ),
-        ("node", "run.mjs", "{port}"),
-        ("version.txt", "fauxqs@"),
-        {"package.json": "{}", "run.mjs": FAUXQS},
+    QUIET,
+    replace(
+        QUIET,
+        name="fauxqs-default",
+        command=("node", "node_modules/.bin/fauxqs"),
+        files={"package.json": "{}"},
+        environment={"FAUXQS_HOST": "127.0.0.1", "FAUXQS_PORT": "{port}"},
+        deepest=0,
+        remark="as it comes, logging each request",
     ),
     Peer(
         "goaws",

@@ -114,9 +114,11 @@ GOALS: tuple[Goal, ...] = (
     ("cycle, times goaws", _against("cycle", "goaws"), "≥", 1.0),
     ("cycle, times ElasticMQ", _against("cycle", "elasticmq"), "≥", 2.5),
     ("cycle, times fauxqs", _against("cycle", "fauxqs"), "≥", 2.5),
+    ("cycle, times fauxqs as it comes", _against("cycle", "fauxqs-default"), "≥", 2.5),
     ("cycle 1 000 000 deep, times the short queue", _against(DEEPER, "questd", "cycle"), "≥", 0.95),
     ("cycle 1 000 000 deep, times goaws 150 000 deep", _against(DEEPER, "goaws", DEEP), "≥", 20),
     ("batches of 10, times fauxqs", _against("batches of 10", "fauxqs"), "≥", 2.2),
+    ("batches of 10, times fauxqs as it comes", _against("batches of 10", "fauxqs-default"), "≥", 2.2),
     ("batches of 10, times ElasticMQ", _against("batches of 10", "elasticmq"), "≥", 2.5),
     *(
         (name, _fact(name), "≤", limit)
