@@ -73,6 +73,8 @@ class Errand:
     def begin(self) -> None:
         """Begin with it; never raises."""
         questd, request = self._questd, self._request
+        if request.target != "/":
+            request.take_origin_form()
         headers = request.headers
         if (
             questd.gate is None

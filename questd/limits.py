@@ -46,7 +46,7 @@ class Limits:
         if "host" not in headers and version != "1.0":
             raise refused(HTTPStatus.BAD_REQUEST, "no Host header")
         self.check_body(int(headers.get("content-length", 0)))
-        if headers.get("expect", "100-continue").lower() != "100-continue":
+        if version != "1.0" and headers.get("expect", "100-continue").lower() != "100-continue":
             raise refused(HTTPStatus.EXPECTATION_FAILED, "only 100-continue can be expected")
 
     def check_body(self, size: int) -> None:

@@ -12,6 +12,9 @@ PATH_SLASHES = 4
 HOST = re.compile(r"[A-Za-z0-9_.:\[\]-]+")
 """A host with or without a port, as it may stand in a URL."""
 
+ABSOLUTE = re.compile(r"https?://([^/?]*)(.*)", re.IGNORECASE | re.DOTALL)
+"""A target that is a whole URL: its host with or without a port, and the rest."""
+
 PEEK = "/_aws/sqs/messages"
 """The path at which a ReceiveMessage only looks (localstack.py); region, account and name of a queue may follow."""
 
@@ -38,6 +41,13 @@ class Request:
     """Where its queues are: set by one step."""
     undo: Callable[[], None] | None = field(default=None, init=False)
     """Set by an action that must be undone when its answer cannot be written."""
+
+    def take_origin_form(self) -> None:
+        """Reduce a target that is a whole URL to its path and query; the host in it is the one (RFC 9112, 3.2.2)."""
+        found = ABSOLUTE.fullmatch(self.target)
+        if found:
+            self.headers = {**self.headers, "host": found[1]}
+            self.target = found[2] if found[2].startswith("/") else f"/{found[2]}"
 
     @property
     def queue(self) -> str:

@@ -16,7 +16,7 @@ from tests.bench import report
 from tests.bench.__main__ import QUICK_DEPTH, benchmark, measure, parsed, start
 from tests.bench.curve import curves, picture
 from tests.bench.idle import MEASUREMENTS, Size
-from tests.bench.loads import SCENARIOS, Figures, Scenario, fill, new_queue, run, wrk
+from tests.bench.loads import SCENARIOS, Figures, Scenario, check, fill, new_queue, run, wrk
 from tests.bench.peers import PEERS, Kept, Peer, fetch
 from tests.bench.results import Results, saved
 from tests.bench.servers import Refused, Server, questd
@@ -49,6 +49,7 @@ def test_every_load_does_what_it_says(server: Server, scenario: Scenario) -> Non
     server.protocol = "json"
     assert (figures.refused, figures.lost) == (0, 0)
     assert figures.requests > 0
+    check(scenario, figures)
     assert figures.deleted <= figures.received <= figures.sent + depth
     counts = server.ask("GetQueueAttributes", {"QueueUrl": url, "AttributeNames": COUNTS})["Attributes"]
     # Requests that were on their way when the time was up are in one count and not in the other.
@@ -57,6 +58,29 @@ def test_every_load_does_what_it_says(server: Server, scenario: Scenario) -> Non
     assert (figures.deleted > 0) == (scenario.mode != "send")
     assert set(figures.cpu_us) == set(figures.resident) == {"questd", "redis"}
     assert figures.messages_per_second > 0
+
+
+@needs_wrk
+def test_a_load_that_is_refused(server: Server) -> None:
+    """A server that answers with errors is not measured by them, however fast."""
+    server.protocol = "json"
+    with pytest.raises(Refused, match=r"of (\d+) requests \1 were refused"):
+        wrk(SCENARIOS[1], server, server.url + "000000000000/none", 1)
+
+
+@pytest.mark.parametrize(
+    ("mode", "done", "right"),
+    [
+        *(("cycle", (1000, 990, 985), True), ("cycle", (1000, 500, 500), False), ("cycle", (1000, 1000, 500), False)),
+        *(("batch", (1500, 1200, 1000), True), ("batch", (3000, 2000, 2000), False), ("send", (1000, 0, 0), True)),
+        *(("drain", (0, 1000, 990), True), ("drain", (0, 1000, 500), False)),
+    ],
+)
+def test_equal_parts(mode: str, done: tuple[int, int, int], right: bool) -> None:  # noqa: FBT001  # a case of the table
+    """A load that is not what it says is no figure: what was sent was received and deleted, but for what was on its way."""
+    figures = Figures(3000, 1, 1, 2, *done, refused=0, lost=0)
+    with contextlib.nullcontext() if right else pytest.raises(Refused, match="not in equal parts"):
+        check(Scenario("x", mode), figures)
 
 
 @needs_wrk

@@ -227,6 +227,25 @@ async def test_keeping_and_closing(sqs: Sqs) -> None:
     assert body == b""
 
 
+async def test_http_1_0(sqs: Sqs) -> None:
+    """A client of HTTP/1.0 gets one answer and the end, also when it would go on, and never a 100 that it cannot know."""
+    url = await sqs.create()
+    body = json.dumps({"QueueUrl": url, "MessageBody": "x"}).encode()
+    head = b"POST / HTTP/1.0\r\nX-Amz-Target: AmazonSQS.SendMessage\r\nContent-Length: %d\r\n" % len(body)
+    for more in (b"Connection: keep-alive\r\n", b"Expect: 100-continue\r\n", b"Expect: anything\r\n"):
+        raw = await exchange(sqs, head + more + b"\r\n", body)
+        assert statuses(raw) == [200]
+        assert b"Connection: close" in raw
+
+
+async def test_space_around_values(sqs: Sqs) -> None:
+    """Blanks and tabs around the value of a header are no part of it."""
+    for spaced in (b"%s ", b"%s\t", b" %s \t ", b"\t%s"):
+        target, expect = spaced % b"AmazonSQS.ListQueues", spaced % b"100-continue"
+        raw = b"POST / HTTP/1.1\r\nHost: x\r\nX-Amz-Target:%s\r\nExpect:%s\r\n" % (target, expect)
+        assert statuses(await exchange(sqs, raw + CLOSE + b"\r\n")) == [200]
+
+
 REFUSED = {
     b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n": 400,
     b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n0\r\n\r\n": 400,
@@ -320,6 +339,32 @@ async def test_a_receive_after_the_end_of_input_is_undone(sqs: Sqs) -> None:
         assert statuses(await asyncio.wait_for(reader.read(), 5)) == [200]
     while await sqs.counts(url) != (2, 0, 0):
         await asyncio.sleep(0.01)
+
+
+async def test_a_client_that_goes_as_redis_replies(sqs: Sqs, redis_server: RedisServer) -> None:
+    """A receive is undone also when the loop hears of Redis's reply first, and of the client's end behind it."""
+    url = await sqs.create()
+    await sqs("SendMessage", QueueUrl=url, MessageBody="x")
+    await sqs.receive(url, VisibilityTimeout=0)  # from now on a receive is one call
+    with redis_server.client() as redis, socket.create_connection(("127.0.0.1", int(sqs.url.split(":")[2]))) as client:
+        redis.client_pause(100)  # commands wait
+        client.sendall(request("ReceiveMessage", QueueUrl=url))
+        await asyncio.sleep(0.05)  # it is among them
+        for _ in range(2):
+            redis.ping()  # and was replied to by now; nothing else runs here meanwhile
+    [message] = await sqs.receive(url, WaitTimeSeconds=2, AttributeNames=["ApproximateReceiveCount"])
+    assert message["Attributes"] == {"ApproximateReceiveCount": "2"}
+
+
+async def test_nothing_follows_what_was_not_answered(sqs: Sqs) -> None:
+    """Behind a receive that was undone no answer comes: its client would take that for the receive's."""
+    url = await sqs.create()
+    send, receive = request("SendMessage", QueueUrl=url, MessageBody="x"), request("ReceiveMessage", QueueUrl=url)
+    async with connected(sqs) as (reader, writer):
+        writer.write(send + receive + send)
+        writer.write_eof()
+        answered = await asyncio.wait_for(reader.read(), 5)
+    assert statuses(answered) == [200]
 
 
 async def test_a_slow_reader_is_waited_for(redis_server: RedisServer) -> None:

@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from questd import grants
+from questd.pipeline import RedisUnavailable
 from tests.client import ARN, Sqs, serving
-from tests.clusters import ClusterServers
+from tests.clusters import cluster
 from tests.servers import BINARIES, DEFAULT, RedisServer, running
+from tests.test_sentinel import sentinel
 from tests.waiting import until, until_so
 
 PAGE = (Path(__file__).parent.parent / "docs" / "production.md").read_text()
@@ -93,20 +95,51 @@ def wanted(entry: dict[str, str]) -> bool:
     return entry["object"] != "client|setinfo"
 
 
-async def test_the_readme_names_enough_for_a_cluster(servers: ClusterServers) -> None:
-    """With the line for it the user is enough for a Cluster too."""
-    known = servers.primaries[0].client.execute_command("COMMAND", "INFO", "waitaof") != [None]  # not to Redis 7.0
-    given = [rule for rule in rules("cluster") if known or rule != "+waitaof"]
-    for node in servers.primaries:
-        node.client.execute_command("ACL SETUSER", "questd", *given)
-    url = servers.url.replace("://", "://questd:password@")
-    await grants.load(url, test_mode=False)
-    async with serving(url, test_mode=False) as sqs:
-        await story(sqs, servers.name_at(0), servers.name_at(1))
-    for node in servers.primaries:
-        log = node.client.acl_log()
-        node.client.execute_command("ACL DELUSER", "questd")
-        assert not [entry for entry in log if entry["username"] == "questd" and wanted(entry)]
+@pytest.mark.parametrize("name", BINARIES)
+async def test_the_readme_names_enough_for_a_cluster(name: str) -> None:
+    """With the line for it the user is enough for a Cluster too, of each server that is installed."""
+    binary = BINARIES[name]
+    if binary is None:
+        pytest.skip(f"{name} is not installed")
+    with cluster(3, binary=binary) as servers:
+        known = b"waitaof" in servers.primaries[0].client.command_list()  # not to Redis 7.0
+        given = [rule for rule in rules("cluster") if known or rule != "+waitaof"]
+        for node in servers.primaries:
+            node.client.execute_command("ACL SETUSER", "questd", *given)
+        url = servers.url.replace("://", "://questd:password@")
+        await grants.load(url, test_mode=False)
+        async with serving(url, test_mode=False) as sqs:
+            await story(sqs, servers.name_at(0), servers.name_at(1))
+        for node in servers.primaries:
+            assert not [entry for entry in node.client.acl_log() if entry["username"] == "questd" and wanted(entry)]
+
+
+async def test_the_readme_names_enough_for_a_sentinel(tmp_path: Path) -> None:
+    """With +role the user is enough for a primary that a Sentinel names; without, the start says so."""
+    with running(DEFAULT) as primary, primary.client() as client, sentinel(tmp_path, primary) as port:
+        client.execute_command("ACL SETUSER", "questd", *rules())
+        url = f"redis+sentinel://questd:password@127.0.0.1:{port}/main"
+        with pytest.raises(grants.GrantsMissing, match=r" It lacks: \+role$"):
+            await until_loaded(url)
+        client.execute_command("ACL SETUSER", "questd", "+role")
+        client.acl_log_reset()
+        await grants.load(url, test_mode=False)
+        async with serving(url, test_mode=False) as sqs:
+            await story(sqs, "q", "dead")
+        assert not [entry for entry in client.acl_log() if entry["username"] == "questd" and wanted(entry)]
+
+
+async def until_loaded(url: str) -> None:
+    """Load the library as soon as a Sentinel has started."""
+
+    async def loaded() -> bool:
+        try:
+            await grants.load(url, test_mode=False)
+        except RedisUnavailable:
+            return False
+        return True
+
+    await until_so(loaded)
 
 
 @pytest.mark.parametrize(("durability", "options"), [("always", ("--appendonly", "yes")), ("replicated", ())])

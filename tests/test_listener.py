@@ -32,6 +32,9 @@ STORY = [
     b"POST / HTTP/1.1\r\nHost: x\r\nContent-Encoding: gzip\r\nX-Amz-Target: AmazonSQS.ListQueues\r\n"
     + CLOSE
     + b"Content-Length: 4\r\n\r\n\x1f\x8b\x08\x00",
+    b"GET http://y:8/health/live HTTP/1.1\r\nHost: x\r\n" + CLOSE + b"\r\n",
+    b"GET http://y:8/?Action=ListQueues HTTP/1.1\r\nHost: x\r\n" + CLOSE + b"\r\n",
+    b"POST http://y:8/ HTTP/1.1\r\nHost: x\r\nX-Amz-Target: AmazonSQS.ListQueues \t\r\n" + CLOSE + b"\r\n",
     b"POST / HTTP/1.1\r\nHost: sqs.eu-west-1.x\r\nhost-twice: y\r\nX-Amz-Target: AmazonSQS.ListQueues\r\n"
     b"x-amz-target: AmazonSQS.CreateQueue\r\n" + CLOSE + b"\r\n",
 ]

@@ -1,14 +1,16 @@
 """The relay on a real Cluster: dead letters and move tasks between slots, and what becomes of them without a target."""
 
+import asyncio
 import json
+import signal
 import time
 from collections.abc import AsyncIterator
 
 import pytest
 
 from tests.client import ARN, Sqs, serving
-from tests.clusters import ClusterServers
-from tests.waiting import until_so
+from tests.clusters import ClusterServers, cluster
+from tests.waiting import until, until_so
 
 
 @pytest.fixture
@@ -195,3 +197,36 @@ async def test_a_move_task_without_its_target(sqs: Sqs, servers: ClusterServers)
         return (await sqs.counts(dead))[0] + (await sqs.counts(dead))[1] >= 2
 
     await until_so(back)
+
+
+async def test_the_primary_of_the_target_dies() -> None:
+    """What a target took and forgot, as its replica takes over without it, is handed on again: nothing is lost."""
+    bodies = {str(number) for number in range(50)}
+    with cluster(2, "--cluster-require-full-coverage", "no", replicas=True) as servers:
+        name, dead = servers.name_at(0), servers.name_at(1)
+        primary, replica = servers.primaries[0], servers.replicas[0]
+        async with serving(servers.url, test_mode=False) as sqs:
+            await with_dead_letters(sqs, name, dead)
+            await sqs.fill(dead, bodies)
+            await asyncio.to_thread(until, lambda: servers.replicated(0))
+            replica.server.process.send_signal(signal.SIGSTOP)
+            primary.client.client_kill_filter(_type="replica")  # it cannot find what comes now in its socket
+            await sqs("StartMessageMoveTask", SourceArn=f"{ARN}:{dead}", DestinationArn=f"{ARN}:{name}")
+            await asyncio.to_thread(until, lambda: primary.client.hlen(f"quest:{{{name}}}:messages") == len(bodies))
+            primary.server.stop()
+            replica.server.process.send_signal(signal.SIGCONT)
+            replica.run("CLUSTER FAILOVER", "TAKEOVER")
+
+            async def arrived() -> bool:
+                reply = await sqs.ask("GetQueueAttributes", QueueUrl=name, AttributeNames=["All"])
+                return reply.json.get("Attributes", {}).get("ApproximateNumberOfMessages") == str(len(bodies))
+
+            await until_so(arrived, 20)
+            received = [m["Body"] for _ in range(8) for m in await sqs.receive(name, MaxNumberOfMessages=10)]
+            assert len(received) == len(bodies)
+            assert set(received) == bodies
+
+            async def forgotten() -> bool:
+                return not servers.primaries[1].client.exists(f"quest:{{{dead}}}:outbox")
+
+            await until_so(forgotten, 10)

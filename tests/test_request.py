@@ -30,6 +30,23 @@ def test_the_queue_of_a_path(target: str, queue: str) -> None:
     assert at(target).queue == queue
 
 
+@pytest.mark.parametrize(
+    ("target", "reduced", "host"),
+    [
+        ("/?a=http://y/", "/?a=http://y/", "x"),
+        ("http://y:8/000000000000/q?a", "/000000000000/q?a", "y:8"),
+        ("HTTPS://y", "/", "y"),
+        ("http://y?a=b", "/?a=b", "y"),
+        ("*", "*", "x"),
+    ],
+)
+def test_a_whole_url(target: str, reduced: str, host: str) -> None:
+    """A target that says its host counts as the path on that host, whatever the Host header says."""
+    request = at(target, host="x", accept="y")
+    request.take_origin_form()
+    assert (request.target, request.headers) == (reduced, {"host": host, "accept": "y"})
+
+
 @pytest.mark.parametrize(("host", "shown"), [("x:9324", "x:9324"), ("[::1]:1", "[::1]:1"), ("a/b", ""), ("x\r\ny", "")])
 def test_the_host_that_a_client_sees(host: str, shown: str) -> None:
     """A host that could not stand in a URL is none."""

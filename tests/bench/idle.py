@@ -110,7 +110,10 @@ def idle_queues(size: Size) -> Facts:
             ):
                 headers, body = written("json", action, members)
                 connection.request("POST", "/", body, headers)
-                connection.getresponse().read()
+                answer = connection.getresponse()
+                answer.read()
+                if answer.status != http.HTTPStatus.OK:
+                    raise Refused(f"{action} was answered with {answer.status}")
         connection.close()
         time.sleep(size.settle)
         used = _cpu_percent(server, size.seconds)

@@ -125,7 +125,18 @@ def run(scenario: Scenario, server: Server, seconds: int, warm_up: int = 0) -> F
     figures = wrk(scenario, server, url, seconds)
     figures.depth = depth
     _delete(server, url)
+    check(scenario, figures)
     return figures
+
+
+def check(scenario: Scenario, figures: Figures) -> None:
+    """Raise Refused when a load was not in equal parts: a receive that finds nothing, for example, costs less."""
+    done = (figures.received, figures.deleted)
+    parts = {"cycle": (figures.sent, *done), "batch": (figures.sent, *done), "drain": done, "send": (figures.sent,)}
+    found = parts[scenario.mode]
+    if max(found) - min(found) > 2 * CONNECTIONS * (FILL if scenario.mode == "batch" else 1):
+        sent, received, deleted = figures.sent, figures.received, figures.deleted
+        raise Refused(f"{sent} messages were sent, {received} received and {deleted} deleted: not in equal parts")
 
 
 def _delete(server: Server, url: str) -> None:
@@ -162,6 +173,8 @@ def wrk(scenario: Scenario, server: Server, url: str, seconds: int, mode: str | 
         raise Refused(f"wrk said {done.stderr.strip() or done.stdout.strip()!r}") from error
     if not figures.requests:
         raise Refused("no request was answered")
+    if figures.refused or figures.lost:  # a refusal is soon made: it must not count as an answer
+        raise Refused(f"of {figures.requests} requests {figures.refused} were refused, and {figures.lost} more lost")
     figures.cpu_us = {kind: spent / figures.requests * 1e6 for kind, spent in used.items()}
     figures.resident = {kind: max(server.resident(kind)) for kind in server.pids}
     return figures
