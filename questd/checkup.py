@@ -98,7 +98,10 @@ def _certificate(settings: Settings) -> str:
 def _queues(settings: Settings) -> str:
     if settings.config is None:
         return "queues: none declared, for no --config is given"
-    return f"queues: {len(declared.read(settings))} declared in {settings.config}"
+    queues = declared.read(settings)
+    if not settings.redis_url and (settings.ephemeral or not (settings.data_dir / "server").exists()):
+        declared.check_new(queues)  # no server has kept data there
+    return f"queues: {len(queues)} declared in {settings.config}"
 
 
 def _durability(settings: Settings) -> str:

@@ -10,7 +10,9 @@ import pytest
 
 from questd import checkup, declared, library
 from questd.__main__ import main
+from questd.embedded import servers
 from questd.settings import Settings
+from tests.client import ARN
 from tests.servers import DEFAULT, RedisServer, free_port, running
 from tests.test_library import newer
 
@@ -147,6 +149,40 @@ def test_a_dead_letter_queue_that_is_nowhere(redis_server: RedisServer, tmp_path
     with redis_server.client() as client:
         client.fcall("sendMessage", 1, "there", "x")
     assert wrong(check(tmp_path, content, redis_url=redis_server.url)) == []
+
+
+def test_a_dead_letter_queue_that_is_nowhere_in_a_new_server(tmp_path: Path) -> None:
+    """A server that keeps nothing, or has kept nothing yet, has no queue that is not declared; one that ran may have."""
+    content = '\n[queues.a]\ndead_letter_queue = "there"\nmax_receive_count = 1'
+    for given in {"ephemeral": True}, {}:
+        [line] = wrong(check(tmp_path, content, **given))
+        assert line.startswith("DIR/questd.toml, line 2: [queues.a] its dead-letter queue arn:")
+        assert line.endswith(":there is neither declared nor there")
+    (tmp_path / "data").mkdir()
+    server = next(servers())
+    (tmp_path / "data" / "server").write_text(f"{server}\n")
+    assert wrong(check(tmp_path, content)) == []
+
+
+@pytest.mark.parametrize(
+    ("allows", "said"),
+    [
+        ('{ redrivePermission = "denyAll" }', "does not allow this queue as its source."),
+        (
+            f'{{ redrivePermission = "byQueue", sourceQueueArns = ["{ARN}:b"] }}',
+            "does not allow this queue as its source.",
+        ),
+        (f'{{ redrivePermission = "byQueue", sourceQueueArns = ["{ARN}:a"] }}', ""),
+        ('""', ""),
+    ],
+)
+def test_a_dead_letter_queue_that_takes_no_letters_in_a_new_server(tmp_path: Path, allows: str, said: str) -> None:
+    """Of a new server it is told that a dead-letter queue is declared to refuse its source, as it will at start."""
+    content = f'[queues.a]\ndead_letter_queue = "d"\nmax_receive_count = 1\n[queues.d]\nRedriveAllowPolicy = {allows}'
+    lines = wrong(check(tmp_path, content, ephemeral=True))
+    assert [line.startswith("DIR/questd.toml, line 1: [queues.a] ") and line.endswith(said) for line in lines] == (
+        [True] if said else []
+    )
 
 
 def test_another_library(redis_server: RedisServer, tmp_path: Path) -> None:

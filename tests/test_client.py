@@ -126,7 +126,9 @@ async def test_a_certificate_that_nobody_trusts(
     async with serving(redis_server.url, **certificate) as other:
         url = other.url.replace("http:", "https:")
         line = await people.refused("queues", "--endpoint", url)
-        assert re.match(f"questd: the certificate of {url} is not trusted .self.signed certificate.: SSL_CERT_FILE", line)
+        assert re.match(
+            f"questd: the certificate of {url} is not trusted .self.signed certificate.: SSL_CERT_FILE", line
+        )
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate["tls_cert"]))
         assert await people.piped("queues", "--endpoint", url) == (0, "", "")
     url = people.sqs.url.replace("http:", "https:")
