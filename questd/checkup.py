@@ -86,7 +86,9 @@ def _ports(settings: Settings) -> str:
 
 def _keys(settings: Settings) -> str:
     keys = keys_of(settings.keys_file, settings.keys)
-    if keys or settings.keys_file:
+    if settings.keys_file and not keys:
+        return f"access: {settings.keys_file} has no key, so nobody may do more than a queue's policy opens to all"
+    if keys:
         return f"access: requests are signed with one of {len(keys)} keys"
     return f"access: no keys, so anyone who can reach {settings.host} may use every queue"
 

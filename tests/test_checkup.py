@@ -99,6 +99,18 @@ def test_everything_wrong_is_told(tmp_path: Path) -> None:
     assert said == "note   Redis: not asked before the rest is right"
 
 
+def test_keys(tmp_path: Path) -> None:
+    """It is told how many keys there are, and what it means when there are none."""
+    keys = tmp_path / "keys.toml"
+    keys.touch(0o600)
+    [line] = [each for each in check(tmp_path, keys_file=keys) if "access:" in each]
+    assert line == "ok     access: DIR/keys.toml has no key, so nobody may do more than a queue's policy opens to all"
+    keys.write_text('[A]\nsecret = "at least eight"')
+    assert "ok     access: requests are signed with one of 1 keys" in check(tmp_path, keys_file=keys)
+    said = check(tmp_path)
+    assert "ok     access: no keys, so anyone who can reach 127.0.0.1 may use every queue" in said
+
+
 def test_no_redis(tmp_path: Path) -> None:
     """A Redis that cannot be reached is wrong; its password is not told."""
     [line] = wrong(check(tmp_path, redis_url=f"redis://:secret@127.0.0.1:{free_port()}"))
