@@ -16,20 +16,41 @@ BACKLOG = 1024
 
 def bind(settings: Settings, name: str = "port") -> socket.socket:
     """Return a socket that listens where `settings` say, the port being the setting `name`. Raises StartFailed."""
-    port = getattr(settings, name)
-    family, kind, address = place(settings, port)
-    sock = socket.socket(family, kind)
-    # Not SO_REUSEPORT: with it a second questd would silently take a share of the requests.
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock, address = _socket(settings, name)
     try:
         sock.bind(address)
         sock.listen(BACKLOG)  # on Linux, only listening claims a port that was bound with SO_REUSEADDR
     except OSError as error:
         sock.close()
-        text = f"cannot listen on {settings.host}, port {port}: {error.strerror}"
-        raise StartFailed(f"{text}. {_remedy(error, name)}") from None
+        raise _refused(settings, name, error) from None
     sock.setblocking(False)  # noqa: FBT003  # socket's own
     return sock
+
+
+def is_taken(settings: Settings, name: str) -> bool:
+    """Tell whether somebody listens on a port by now. Raises StartFailed when it could not be had anyway."""
+    sock, address = _socket(settings, name)
+    with sock:
+        try:
+            sock.bind(address)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return True
+            raise _refused(settings, name, error) from None
+    return False
+
+
+def _socket(settings: Settings, name: str) -> tuple[socket.socket, Any]:
+    family, kind, address = place(settings, getattr(settings, name))
+    sock = socket.socket(family, kind)
+    # Not SO_REUSEPORT: with it a second questd would silently take a share of the requests.
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    return sock, address
+
+
+def _refused(settings: Settings, name: str, error: OSError) -> StartFailed:
+    text = f"cannot listen on {settings.host}, port {getattr(settings, name)}: {error.strerror}"
+    return StartFailed(f"{text}. {_remedy(error, name)}")
 
 
 def _remedy(error: OSError, name: str) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import socket
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -88,15 +89,34 @@ def test_everything_wrong_is_told(tmp_path: Path) -> None:
         tls_key=keys,
         durability="replicated",
     )
-    assert [line[:40] for line in wrong(lines)] == [
-        "DIR/keys.toml can be read by others than",
-        "--tls-key is the key of a certificate: g",
-        "DIR/questd.toml, line 2: [queues.a] Inva",
-        "--durability replicated needs a Redis th",
+    assert [line[:31] for line in wrong(lines)] == [
+        "cannot listen on 192.0.2.1, por",
+        "DIR/keys.toml can be read by ot",
+        "--tls-key is the key of a certi",
+        "DIR/questd.toml, line 2: [queue",
+        "--durability replicated needs a",
     ]
     assert "anyone who reaches this machine" in wrong(check(tmp_path, host="0.0.0.0"))[0]
     said = check(tmp_path, "[queues.a]\nDelaySeconds = 901", redis_url=f"redis://127.0.0.1:{free_port()}")[-1]
     assert said == "note   Redis: not asked before the rest is right"
+
+
+def test_ports(tmp_path: Path) -> None:
+    """It is told which ports are in use by now, which is not wrong: a questd may run, and be asked to read its file anew."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        number = other.getsockname()[1]
+        for given, said in (
+            (
+                {"port": number, "console_port": "off"},
+                f"port {number}; console: off (in use now, by a questd that runs",
+            ),
+            ({"port": 0, "console_port": number}, f"port 0; console: {number} (in use now, by a questd that runs"),
+            ({"port": 0, "console_port": "off"}, "port 0; console: off"),
+        ):
+            first, *lines = check(tmp_path, **given)
+            assert first.startswith(f"ok     listens on 127.0.0.1, {said}")
+            assert ("in use" in first) == ("in use" in said)
+            assert wrong(lines) == []
 
 
 def test_keys(tmp_path: Path) -> None:
