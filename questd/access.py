@@ -97,9 +97,10 @@ def _listed(text: str) -> Keys:
         try:
             keys[name] = Key(secret=secret)
         except ValidationError:
-            raise BadKeys(f"key {number} of the list should be id:secret, the secret of 8 characters or more") from None
+            text = f"key {number} of --keys (QUESTD_KEYS) should be id:secret, the secret of 8 characters or more"
+            raise BadKeys(text) from None
         if not name:
-            raise BadKeys(f"key {number} of the list has no id")
+            raise BadKeys(f"key {number} of --keys (QUESTD_KEYS) has no id")
     return keys
 
 

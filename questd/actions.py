@@ -79,9 +79,11 @@ DIFFERENCES = {
     "ListQueueTags": "",
     "ListQueues": "by name",
     "PurgeQueue": "at once, as often as you like (every 60 s with `--strict-aws`)",
-    "ReceiveMessage": "a short poll returns what there is; standard queues give the oldest message first",
+    "ReceiveMessage": "a short poll returns what there is; standard queues give the oldest message first; "
+    "`SenderId` is the access key, or the account without keys",
     "RemovePermission": "",
-    "SendMessage": "KMS keys are kept and returned, not used; no throughput quotas",
+    "SendMessage": "KMS keys are kept and returned, not used; no throughput quotas; a Number of any size, with any "
+    "number of digits, is taken (AWS's documentation has 38), and returned as it was sent",
     "SendMessageBatch": "as SendMessage",
     "SetQueueAttributes": "at once; a policy is enforced with access keys only, and its conditions are not known",
     "StartMessageMoveTask": "as fast as Redis allows unless a rate is given; a queue remembers ten tasks",

@@ -80,13 +80,17 @@ def _found(look: Callable[[Settings], str], settings: Settings) -> Finding:
 
 
 def _ports(settings: Settings) -> str:
-    port.place(settings, settings.port)
-    return f"listens on {settings.host}, port {settings.port}; console: {settings.console_port}"
+    wanted = {"port": settings.port, "console_port": settings.console_port}
+    taken = [str(number) for name, number in wanted.items() if number != "off" and port.is_taken(settings, name)]
+    now = f" (in use now, by a questd that runs or by another program: {', '.join(taken)})" if taken else ""
+    return f"listens on {settings.host}, port {settings.port}; console: {settings.console_port}{now}"
 
 
 def _keys(settings: Settings) -> str:
     keys = keys_of(settings.keys_file, settings.keys)
-    if keys or settings.keys_file:
+    if settings.keys_file and not keys:
+        return f"access: {settings.keys_file} has no key, so nobody may do more than a queue's policy opens to all"
+    if keys:
         return f"access: requests are signed with one of {len(keys)} keys"
     return f"access: no keys, so anyone who can reach {settings.host} may use every queue"
 
@@ -98,7 +102,10 @@ def _certificate(settings: Settings) -> str:
 def _queues(settings: Settings) -> str:
     if settings.config is None:
         return "queues: none declared, for no --config is given"
-    return f"queues: {len(declared.read(settings))} declared in {settings.config}"
+    queues = declared.read(settings)
+    if not settings.redis_url and (settings.ephemeral or not (settings.data_dir / "server").exists()):
+        declared.check_new(queues)  # no server has kept data there
+    return f"queues: {len(queues)} declared in {settings.config}"
 
 
 def _durability(settings: Settings) -> str:

@@ -128,6 +128,15 @@ class Client:
         try:
             async with self.session.post(f"{self.endpoint}/", data=body, headers=headers) as response:
                 return _members(self.endpoint, response.status, await response.read())
+        except aiohttp.ClientConnectorCertificateError as error:
+            why = getattr(error.certificate_error, "verify_message", error.certificate_error)
+            raise Refused(
+                f"the certificate of {self.endpoint} is not trusted ({why}): "
+                "SSL_CERT_FILE can name a file with the one that is, or with its authority's"
+            ) from None
+        except aiohttp.ClientSSLError as error:
+            why = getattr(error.os_error, "reason", error.os_error)
+            raise Refused(f"no TLS at {self.endpoint} ({why}): does it serve http:// only?") from None
         except aiohttp.ClientConnectionError as error:
             number = getattr(error, "errno", None)
             reason = os.strerror(number) if number else str(error)

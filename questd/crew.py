@@ -153,6 +153,7 @@ class Crew:
             return False
         place.next.look()
         if place.next.said and place.next.lives:
+            log.info("%s %d gives way to %d", self._name, place.process.pid, place.next.pid)
             self._drain(place.process)
             place.process, place.next, place.stale = place.next, None, False
             return True

@@ -19,7 +19,7 @@ from questd import errors, namespaces, server
 from questd.action import Questd, QueueAction, validated
 from questd.namespaces import FIFO
 from questd.queue_attributes import FIFO_ONLY, SETTABLE
-from questd.queues import CreateQueue, SetQueueAttributes
+from questd.queues import CreateQueue, SetQueueAttributes, check_kinds, check_leave
 from questd.request import Request
 from questd.settings import BadSetting, Settings, did_you_mean
 from questd.tags import ListQueueTags, TagQueue
@@ -110,6 +110,11 @@ class Declared:
         return self.file.place(self.create.QueueName)
 
     @property
+    def policy(self) -> str:
+        """Its RedrivePolicy, '' for none."""
+        return (self.create.Attributes or {}).get(REDRIVE, "")
+
+    @property
     def name(self) -> str:
         """What it is called inside."""
         return self.request.namespace.name(self.create.QueueName)
@@ -160,7 +165,10 @@ def _declared(settings: Settings, file: File, name: str, table: object) -> Decla
     members = {"QueueName": name, "Attributes": attributes, "tags": read.tags}
     create = cast("CreateQueue", validated(CreateQueue, to_json(members), request))
     target = create.fields(settings.attribute_limits).get("deadLetterTarget", "")
-    return Declared(file, create, request, namespaces.arn(home, namespace.name(name)), target)
+    arn = namespaces.arn(home, namespace.name(name))
+    if target:
+        check_kinds(attributes[REDRIVE], arn, target)
+    return Declared(file, create, request, arn, target)
 
 
 def _meaning(error: ValueError, table: object) -> tuple[str, str]:
@@ -217,18 +225,39 @@ async def outlook(settings: Settings) -> list[tuple[str, str]]:
     """
     queues = read(settings)
     async with server.connected(settings, "declared") as questd:
-        declared = {each.arn for each in queues}
-        for queue in queues:
-            if queue.target and queue.target not in declared:
-                await _check_target(questd, queue)
+        for queue in _strays(queues):
+            await _check_target(questd, queue)
         return [(queue.create.QueueName, await _outlook(questd, queue)) for queue in queues]
+
+
+def check_new(queues: list[Declared]) -> None:
+    """Check that a Redis that has no queues yet can have these. Raises BadSetting."""
+    for queue in _strays(queues):
+        raise _nowhere(queue)
+    there = {each.arn: each.create.Attributes or {} for each in queues}
+    for queue in queues:
+        if queue.target:
+            try:
+                check_leave(queue.policy, queue.arn, there[queue.target])
+            except errors.RedrivePolicyInvalid as error:
+                raise BadSetting(f"{queue.place} {error}") from None
+
+
+def _strays(queues: list[Declared]) -> list[Declared]:
+    """Return those whose dead-letter queue is not declared."""
+    declared = {each.arn for each in queues}
+    return [queue for queue in queues if queue.target and queue.target not in declared]
 
 
 async def _check_target(questd: Questd, queue: Declared) -> None:
     try:
         await questd.facts_of(questd.name_of(queue.target) or "")
     except errors.QueueDoesNotExist:
-        raise BadSetting(f"{queue.place} its dead-letter queue {queue.target} is neither declared nor there") from None
+        raise _nowhere(queue) from None
+
+
+def _nowhere(queue: Declared) -> BadSetting:
+    return BadSetting(f"{queue.place} its dead-letter queue {queue.target} is neither declared nor there")
 
 
 async def _outlook(questd: Questd, queue: Declared) -> str:

@@ -55,6 +55,10 @@ async def _awaited(begin: Callable[["Errand"], None], questd: Questd, request: R
         raise
 
 
+CLIENT_GONE = 499
+"""What the access log has, as nginx's, for the status of an answer that nobody waited for."""
+
+
 class Errand:
     """One request. As a caller of functions (calls.Caller) it is told the reply."""
 
@@ -168,7 +172,7 @@ class Errand:
     def _is_over(self) -> bool:
         """Tell whether nobody waits for an answer any more, and count it no more then."""
         if self._counted and self._is_given_up:
-            self._count_out()
+            self._give_up()
         return not self._counted
 
     async def _do(self) -> None:
@@ -196,7 +200,15 @@ class Errand:
     def _ended(self, _task: asyncio.Task[None]) -> None:
         self._task = None  # it refers to this through its cancellation
         if self._counted:  # it was cancelled
-            self._count_out()
+            self._give_up()
+
+    def _give_up(self) -> None:
+        """Count it no more, and log that its client did not wait."""
+        self._count_out()
+        if self._questd.logs_access:
+            _log(
+                self._request, Answer(CLIENT_GONE, PLAIN, b"", {REQUEST_ID: self._id}), perf_counter_ns() - self._begun
+            )
 
     def _count_out(self) -> None:
         self._counted = False

@@ -230,8 +230,9 @@ class Library:
 
     def _sent_done(self, task: asyncio.Task[Any]) -> None:
         self._sent.discard(task)
-        if not task.cancelled() and task.exception():
-            log.warning("a call in the background failed: %s", task.exception())
+        error = None if task.cancelled() else task.exception()
+        if error and not isinstance(error, errors.QueueDoesNotExist):  # with the queue went what it was about
+            log.warning("a call in the background failed: %s", error)
 
     @staticmethod
     def _meaning_of(error: ResponseError, function: str) -> errors.SQSError:

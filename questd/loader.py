@@ -8,7 +8,13 @@ import logging
 import os
 from typing import NoReturn
 
-from redis.exceptions import RedisError
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    BusyLoadingError,
+    RedisError,
+    ResponseError,
+)
 
 from questd import declared, grants, library, promises
 from questd.durability import CannotPromise
@@ -20,6 +26,9 @@ UNFIT = (library.LibraryRefused, grants.GrantsMissing, CannotPromise)
 
 REFUSALS = (*UNFIT, RedisUnavailable, RedisError)
 """What a Redis raises that cannot be used, or is not there."""
+
+ANSWERS = (ResponseError, AuthenticationError, AuthorizationError, BusyLoadingError)
+"""What comes of a Redis that is there, and says no."""
 
 log = logging.getLogger(__name__)
 
@@ -58,4 +67,6 @@ def explained(error: Exception, url: str) -> str:
     """Return what to tell a user whose Redis at `url` raised one of REFUSALS."""
     if isinstance(error, UNFIT):
         return hidden(f"{url}: {error}")
+    if isinstance(error, ANSWERS):
+        return hidden(f"{url}: Redis answered: {error}")
     return hidden(f"no Redis at {url}: {str(error).removeprefix('Redis cannot be reached: ')}")

@@ -12,7 +12,10 @@ from urllib.parse import unquote
 from questd.settings import Settings
 
 CREDENTIAL = re.compile(r"Credential=([^/,\s&]+)/[0-9]{8}/([a-z0-9-]{1,30})/sqs/aws4_request")
-HOST = re.compile(r"(?:sqs\.([a-z0-9-]{1,30})\.|([a-z0-9-]{1,30})\.queue\.)")
+AWS_REGION = r"[a-z]{2}(?:-[a-z]+){1,3}-[0-9]{1,2}"
+HOST = re.compile(rf"sqs\.({AWS_REGION})\.|({AWS_REGION})\.queue\.")
+"""A host that says a region: not sqs.example.com, which may be this server's own name."""
+
 REGION = re.compile(r"[a-z0-9-]{1,30}", re.ASCII)
 ACCOUNT = re.compile(r"[0-9]{12}", re.ASCII)
 

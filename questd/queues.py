@@ -75,24 +75,34 @@ async def _claim_target(questd: Questd, name: str, fields: Texts, policy: str) -
     if not arn:
         return fields
     target = questd.name_of(arn)
-    if arn.endswith(FIFO) != name.endswith(FIFO):
-        raise errors.RedrivePolicyInvalid(policy, "Dead-letter queue must be same type of queue as the source..")
-    if questd.arn(name).rpartition(":")[0] != arn.rpartition(":")[0]:
-        raise errors.RedrivePolicyInvalid(policy, "Dead-letter target owner should be same as the source.")
+    check_kinds(policy, questd.arn(name), arn)
     gone = errors.RedrivePolicyInvalid(policy, "Dead letter target does not exist.")
     if target is None:
         raise gone
     try:
-        if not _allows(await _attributes(questd, target), questd.arn(name)):
-            raise errors.RedrivePolicyInvalid(policy, "The dead letter queue does not allow this queue as its source.")
+        check_leave(policy, questd.arn(name), await _attributes(questd, target))
         await questd.call("quest_add_source", target, name)
     except errors.QueueDoesNotExist as error:
         raise gone from error
     return fields | {"deadLetterTarget": target}
 
 
-def _allows(attributes: Texts, source_arn: str) -> bool:
-    policy = from_json(attributes.get("RedriveAllowPolicy", '{"redrivePermission":"allowAll"}'))
+def check_kinds(policy: str, source_arn: str, target_arn: str) -> None:
+    """Check what the ARNs in a RedrivePolicy tell. Raises RedrivePolicyInvalid."""
+    if target_arn.endswith(FIFO) != source_arn.endswith(FIFO):
+        raise errors.RedrivePolicyInvalid(policy, "Dead-letter queue must be same type of queue as the source..")
+    if source_arn.rpartition(":")[0] != target_arn.rpartition(":")[0]:
+        raise errors.RedrivePolicyInvalid(policy, "Dead-letter target owner should be same as the source.")
+
+
+def check_leave(policy: str, source_arn: str, target_attributes: Mapping[str, str]) -> None:
+    """Check that the dead-letter queue of a RedrivePolicy allows its source. Raises RedrivePolicyInvalid."""
+    if not _allows(target_attributes, source_arn):
+        raise errors.RedrivePolicyInvalid(policy, "The dead letter queue does not allow this queue as its source.")
+
+
+def _allows(attributes: Mapping[str, str], source_arn: str) -> bool:
+    policy = from_json(attributes.get("RedriveAllowPolicy") or '{"redrivePermission":"allowAll"}')
     if policy["redrivePermission"] == "byQueue":
         return source_arn in policy["sourceQueueArns"]
     return bool(policy["redrivePermission"] == "allowAll")

@@ -12,6 +12,12 @@ INTERVAL = 0.1
 """Seconds between two looks at a move task."""
 
 
+NO_SOURCE = "CouldNotDetermineMessageSource"
+"""AWS's name for it."""
+
+SENT_THERE = ": a message was sent there, and came from no queue. --to QUEUE says where all of them go"
+
+
 async def redrive(client: Client, screen: Screen, options: argparse.Namespace) -> None:
     """Move the messages of a dead-letter queue back to where they came from, or elsewhere, and watch it."""
     source = await _arn(client, options.queue)
@@ -31,6 +37,7 @@ async def redrive(client: Client, screen: Screen, options: argparse.Namespace) -
             task = await _task(client, source)
     if task["Status"] != "COMPLETED":
         why = task.get("FailureReason", "somebody ended it")
+        why += SENT_THERE if why == NO_SOURCE else ""
         raise Refused(f"the redrive of {options.queue} is {task['Status']}, {why} ({moved:,} messages were moved)")
     screen.done({"Queue": options.queue, "Moved": moved}, f"moved {moved:,} messages out of {options.queue}")
 

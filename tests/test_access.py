@@ -113,8 +113,8 @@ def test_a_file_that_is_none(tmp_path: Path, text: str, says: str) -> None:
 
 @pytest.mark.parametrize("listed", ["A", "A:short", ":longer than eight", f"A:{SECRET},"])
 def test_a_list_that_is_none(listed: str) -> None:
-    """A pair without an id or with a short secret is refused by its number."""
-    with pytest.raises(BadKeys, match=r"^key [12] of the list"):
+    """A pair without an id or with a short secret is refused by its number, and the settings that it is in."""
+    with pytest.raises(BadKeys, match=r"^key [12] of --keys \(QUESTD_KEYS\) "):
         keys_of(None, listed)
 
 

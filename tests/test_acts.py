@@ -165,6 +165,18 @@ async def test_redrive(both: tuple[Visitor, Sqs]) -> None:
     assert page.has("3 of 3 moved to where each came from")
 
 
+async def test_redrive_of_what_came_from_no_queue(both: tuple[Visitor, Sqs]) -> None:
+    """What somebody sent to a dead-letter queue cannot go back: the page says why, and what to do."""
+    visitor, sqs = both
+    _, dead = await _letters(sqs)
+    await sqs("PurgeQueue", QueueUrl=dead)
+    await sqs("SendMessage", QueueUrl=dead, MessageBody="by hand")
+    await visitor.post("/queues/dead/redrive", target="", rate="")
+    while not (page := await visitor.get("/queues/dead")).has("failed"):
+        await asyncio.sleep(0.01)
+    assert page.has("a message was sent here, and came from no queue. Redrive to a queue that you choose.")
+
+
 async def test_redrive_to_a_source_slowly_and_stop(both: tuple[Visitor, Sqs]) -> None:
     """A redrive can go to one of the sources, at a rate, and be stopped."""
     visitor, sqs = both

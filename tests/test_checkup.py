@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import socket
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ import pytest
 
 from questd import checkup, declared, library, source
 from questd.__main__ import main
+from questd.embedded import servers
 from questd.settings import Settings
+from tests.client import ARN
 from tests.servers import DEFAULT, RedisServer, free_port, running
 from tests.test_library import newer
 
@@ -86,15 +89,46 @@ def test_everything_wrong_is_told(tmp_path: Path) -> None:
         tls_key=keys,
         durability="replicated",
     )
-    assert [line[:40] for line in wrong(lines)] == [
-        "DIR/keys.toml can be read by others than",
-        "--tls-key is the key of a certificate: g",
-        "DIR/questd.toml, line 2: [queues.a] Inva",
-        "--durability replicated needs a Redis th",
+    assert [line[:31] for line in wrong(lines)] == [
+        "cannot listen on 192.0.2.1, por",
+        "DIR/keys.toml can be read by ot",
+        "--tls-key is the key of a certi",
+        "DIR/questd.toml, line 2: [queue",
+        "--durability replicated needs a",
     ]
     assert "anyone who reaches this machine" in wrong(check(tmp_path, host="0.0.0.0"))[0]
     said = check(tmp_path, "[queues.a]\nDelaySeconds = 901", redis_url=f"redis://127.0.0.1:{free_port()}")[-1]
     assert said == "note   Redis: not asked before the rest is right"
+
+
+def test_ports(tmp_path: Path) -> None:
+    """It is told which ports are in use by now, which is not wrong: a questd may run, and be asked to read its file anew."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        number = other.getsockname()[1]
+        for given, said in (
+            (
+                {"port": number, "console_port": "off"},
+                f"port {number}; console: off (in use now, by a questd that runs",
+            ),
+            ({"port": 0, "console_port": number}, f"port 0; console: {number} (in use now, by a questd that runs"),
+            ({"port": 0, "console_port": "off"}, "port 0; console: off"),
+        ):
+            first, *lines = check(tmp_path, **given)
+            assert first.startswith(f"ok     listens on 127.0.0.1, {said}")
+            assert ("in use" in first) == ("in use" in said)
+            assert wrong(lines) == []
+
+
+def test_keys(tmp_path: Path) -> None:
+    """It is told how many keys there are, and what it means when there are none."""
+    keys = tmp_path / "keys.toml"
+    keys.touch(0o600)
+    [line] = [each for each in check(tmp_path, keys_file=keys) if "access:" in each]
+    assert line == "ok     access: DIR/keys.toml has no key, so nobody may do more than a queue's policy opens to all"
+    keys.write_text('[A]\nsecret = "at least eight"')
+    assert "ok     access: requests are signed with one of 1 keys" in check(tmp_path, keys_file=keys)
+    said = check(tmp_path)
+    assert "ok     access: no keys, so anyone who can reach 127.0.0.1 may use every queue" in said
 
 
 def test_no_redis(tmp_path: Path) -> None:
@@ -147,6 +181,40 @@ def test_a_dead_letter_queue_that_is_nowhere(redis_server: RedisServer, tmp_path
     with redis_server.client() as client:
         client.fcall("sendMessage", 1, "there", "x")
     assert wrong(check(tmp_path, content, redis_url=redis_server.url)) == []
+
+
+def test_a_dead_letter_queue_that_is_nowhere_in_a_new_server(tmp_path: Path) -> None:
+    """A server that keeps nothing, or has kept nothing yet, has no queue that is not declared; one that ran may have."""
+    content = '\n[queues.a]\ndead_letter_queue = "there"\nmax_receive_count = 1'
+    for given in {"ephemeral": True}, {}:
+        [line] = wrong(check(tmp_path, content, **given))
+        assert line.startswith("DIR/questd.toml, line 2: [queues.a] its dead-letter queue arn:")
+        assert line.endswith(":there is neither declared nor there")
+    (tmp_path / "data").mkdir()
+    server = next(servers())
+    (tmp_path / "data" / "server").write_text(f"{server}\n")
+    assert wrong(check(tmp_path, content)) == []
+
+
+@pytest.mark.parametrize(
+    ("allows", "said"),
+    [
+        ('{ redrivePermission = "denyAll" }', "does not allow this queue as its source."),
+        (
+            f'{{ redrivePermission = "byQueue", sourceQueueArns = ["{ARN}:b"] }}',
+            "does not allow this queue as its source.",
+        ),
+        (f'{{ redrivePermission = "byQueue", sourceQueueArns = ["{ARN}:a"] }}', ""),
+        ('""', ""),
+    ],
+)
+def test_a_dead_letter_queue_that_takes_no_letters_in_a_new_server(tmp_path: Path, allows: str, said: str) -> None:
+    """Of a new server it is told that a dead-letter queue is declared to refuse its source, as it will at start."""
+    content = f'[queues.a]\ndead_letter_queue = "d"\nmax_receive_count = 1\n[queues.d]\nRedriveAllowPolicy = {allows}'
+    lines = wrong(check(tmp_path, content, ephemeral=True))
+    assert [line.startswith("DIR/questd.toml, line 1: [queues.a] ") and line.endswith(said) for line in lines] == (
+        [True] if said else []
+    )
 
 
 def test_another_library(redis_server: RedisServer, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The client of the command line: where it asks, how it signs, and what it says when it gets no good answer."""
 
 import asyncio
+import re
 import socket
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -16,6 +17,7 @@ from questd.terminal import Misused
 from tests.client import serving
 from tests.people import People, no_questd
 from tests.servers import RedisServer, free_port
+from tests.test_port import certify
 
 SECRET = "a secret of some length"
 
@@ -114,6 +116,25 @@ async def test_no_server(people: People) -> None:
     assert line.startswith(f"questd: no server at {url} (Connection refused): start one with `questd serve`")
     line = await people.refused("queues", "--endpoint", url.replace("http://", "http://me:secret@"))
     assert "secret" not in line
+
+
+async def test_a_certificate_that_nobody_trusts(
+    people: People, redis_server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a certificate that is not trusted it is said why, and how to trust it; so is a server that has no TLS."""
+    certificate = certify(tmp_path)
+    async with serving(redis_server.url, **certificate) as other:
+        url = other.url.replace("http:", "https:")
+        line = await people.refused("queues", "--endpoint", url)
+        assert re.match(
+            f"questd: the certificate of {url} is not trusted .self.signed certificate.: SSL_CERT_FILE", line
+        )
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate["tls_cert"]))
+        assert await people.piped("queues", "--endpoint", url) == (0, "", "")
+    url = people.sqs.url.replace("http:", "https:")
+    line = await people.refused("queues", "--endpoint", url)
+    assert line.startswith(f"questd: no TLS at {url} (")
+    assert line.endswith("does it serve http:// only?\n")
 
 
 async def test_no_sqs_server(people: People) -> None:

@@ -103,8 +103,9 @@ def test_deaths_before_readiness_are_counted(shell: Shell) -> None:
     keep(workers, lambda: workers.failures == 2)
 
 
-def test_replacement_without_a_gap(shell: Shell) -> None:
-    """Each process is replaced when the next one is ready, one after the other."""
+def test_replacement_without_a_gap(shell: Shell, caplog: pytest.LogCaptureFixture) -> None:
+    """Each process is replaced when the next one is ready, one after the other, and the log tells which."""
+    caplog.set_level("INFO")
     workers = ready(shell, 2)
     old = shell.started[:]
     workers.replace()
@@ -120,6 +121,10 @@ def test_replacement_without_a_gap(shell: Shell) -> None:
     assert fewest == 2
     assert len(shell.started) == 4
     assert [process.status for process in old] == [0, 0]
+    told = [
+        f"worker {before.pid} gives way to {after.pid}" for before, after in zip(old, shell.started[2:], strict=True)
+    ]
+    assert caplog.messages == told
 
 
 def test_what_does_not_start_replaces_nobody(shell: Shell, caplog: pytest.LogCaptureFixture) -> None:

@@ -231,6 +231,10 @@ async def test_regions_and_accounts(loaded: RedisServer, tmp_path: Path) -> None
             '[queues.orders]\ndead_letter_queue = "d"\nmax_receive_count = 1001',
             "FILE, line 1: [queues.orders] Value {",
         ),
+        (
+            '[queues.orders]\ndead_letter_queue = "d.fifo"\nmax_receive_count = 1',
+            "FILE, line 1: [queues.orders] Value {",
+        ),
         ("[queues.orders]\ntags = { a = 1 }", "FILE, line 2: [queues.orders] tags.a: Input should be a valid string"),
         ("[queues.orders]\ntags = { 'aws:a' = 'b' }", "FILE, line 1: [queues.orders] "),
         ("[queues.orders]\naccount = '1'", "FILE, line 2: [queues.orders] account: String should match pattern"),

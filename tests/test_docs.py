@@ -30,6 +30,7 @@ OTHERS = {
     "--profile": "docker compose",
     "--rdb": "redis-cli",
     "--cacert": "curl",
+    "--endpoint-url": "aws",
 }
 """Flags of other programs, in the text of a page."""
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from questd import library, source
+from questd import library, server, source
+from questd.settings import Settings
 from tests.client import Sqs, serving
 from tests.servers import RedisServer
 
@@ -109,6 +110,18 @@ async def test_a_library_that_is_gone_comes_back(sqs: Sqs, redis_server: RedisSe
         client.function_flush()
     await asyncio.gather(*(sqs("SendMessage", QueueUrl=url, MessageBody="x") for _ in range(20)))
     assert await sqs.counts(url) == (20, 0, 0)
+
+
+async def test_what_nobody_waits_for(redis_server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
+    """A call for whose outcome nobody waits is logged when it fails, unless its queue was deleted meanwhile."""
+    await library.load(redis_server.url, test_mode=False)
+    async with server.connected(Settings(redis_url=redis_server.url), "test") as questd:
+        for arguments in (), ("odd",):
+            questd.library.send("quest_pass", library.key_of("gone"), *arguments)
+        await asyncio.gather(*questd.library._sent, return_exceptions=True)
+        await asyncio.sleep(0)
+    [told] = [each for each in caplog.messages if "background" in each]
+    assert told.startswith("a call in the background failed: ")
 
 
 async def test_a_full_redis_refuses_sends_and_lets_consumers_empty_it(sqs: Sqs, redis_server: RedisServer) -> None:

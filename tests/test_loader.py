@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -72,6 +73,26 @@ def test_no_redis_but_something_else() -> None:
 def test_a_refusal_names_the_server() -> None:
     """A library that is refused is told with the URL, whose password is hidden."""
     assert loader.explained(LibraryRefused("too old"), "redis://me:secret@host") == "redis://***@host: too old"
+
+
+def test_a_redis_that_says_no(redis_server: RedisServer) -> None:
+    """A Redis that is there and refuses is not said to be missing: a wrong password, a database too many, no memory."""
+    place = f"127.0.0.1:{redis_server.port}"
+    for url, why in (
+        (f"redis://:wrong@{place}", "AUTH"),
+        (f"redis://me:wrong@{place}", "invalid username-password pair"),
+        (f"redis://{place}/9999", "DB index is out of range"),
+    ):
+        status, said = load(url)
+        assert status == 1
+        assert re.match(rf"redis://(\*\*\*@)?{place}(/9999)?: Redis answered: .*{why}", said), said
+    with redis_server.client() as client:
+        client.function_flush()
+        client.config_set("maxmemory", 1)
+        try:
+            assert "Redis answered: command not allowed when used memory > 'maxmemory'" in load(redis_server.url)[1]
+        finally:
+            client.config_set("maxmemory", 0)
 
 
 def test_declared_queues(redis_server: RedisServer, tmp_path: Path) -> None:

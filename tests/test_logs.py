@@ -133,6 +133,30 @@ async def test_access_log(redis_server: RedisServer, written: Callable[[], str],
     assert BODY not in text
 
 
+@pytest.mark.parametrize("front", ["listener", "aiohttp"])
+async def test_who_does_not_wait(redis_server: RedisServer, written: Callable[[], str], front: str) -> None:
+    """A request whose client hangs up before the answer is a line too, with status 499 and how long it waited."""
+    settings = {"access_log": True, "log_format": "json"}
+    logs.configure(Settings.model_validate(settings))
+    text = ""
+
+    def line() -> dict[str, Any] | None:
+        nonlocal text
+        text += written()
+        return next((each for each in lines_of(text) if each.get("action") == "ReceiveMessage"), None)
+
+    async with serving(redis_server.url, front=front, **settings) as sqs:
+        url = await sqs.create()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(sqs.ask("ReceiveMessage", QueueUrl=url, WaitTimeSeconds=20), 0.1)
+        async with asyncio.timeout(5):
+            while not (told := line()):
+                await asyncio.sleep(0.01)
+    assert (told["status"], told["error"], told["queue"], told["bytes_out"]) == (499, "", "q", 0)
+    assert told["ms"] < 20_000
+    assert told["request_id"]
+
+
 async def test_a_mistake_of_ours(sqs: Sqs, written: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> None:
     """The line of a request that failed by our mistake has the id that its client saw."""
     logs.configure(Settings(log_format="json"))

@@ -24,7 +24,10 @@ SIGNED = "AWS4-HMAC-SHA256 Credential={}/20260101/{}/sqs/aws4_request, SignedHea
         ({"host": "sqs.eu-north-1.localhost:9324"}, "/", ("eu-north-1", "000000000000")),
         ({"host": "eu-north-1.queue.amazonaws.com"}, "/", ("eu-north-1", "000000000000")),
         ({"host": "SQS.EU-North-1.Localhost"}, "/", ("eu-north-1", "000000000000")),
+        ({"host": "sqs.us-gov-west-1.amazonaws.com"}, "/", ("us-gov-west-1", "000000000000")),
         ({"host": "localhost:9324"}, "/", ("us-east-1", "000000000000")),
+        ({"host": "sqs.example.com"}, "/", ("us-east-1", "000000000000")),
+        ({"host": "jobs.queue.example.com"}, "/", ("us-east-1", "000000000000")),
         (
             {"host": "sqs.eu-north-1.localhost"},
             "/?X-Amz-Credential=AKID%2F20260101%2Fsa-east-1%2Fsqs%2Faws4_request&X-Amz-Date=x",

@@ -68,8 +68,8 @@ def test_keys_are_leave_enough() -> None:
 
 
 def test_an_unknown_host() -> None:
-    """A host that is none of this machine's is told in one line."""
-    with pytest.raises(StartFailed, match=r"^cannot listen on 192\.0\.2\.1, port 0: "):
+    """A host that is none of this machine's is told in one line, and that another host is wanted, not a port."""
+    with pytest.raises(StartFailed, match=r"^cannot listen on 192\.0\.2\.1, port 0: .*\. Choose another --host"):
         bind(Settings(host="192.0.2.1", port=0, anonymous=True))
     with pytest.raises(StartFailed, match=r"^cannot listen on no\.such\.host\.invalid: "):
         bind(Settings(host="no.such.host.invalid", port=0))
@@ -109,14 +109,21 @@ async def test_https(redis_server: RedisServer, certificate: dict[str, Path], fr
 
 
 def test_a_certificate_that_cannot_be_used(tmp_path: Path, certificate: dict[str, Path]) -> None:
-    """No certificate, another's key, a key alone and one that asks for a passphrase are refused in one line."""
-    (tmp_path / "other").write_text("nonsense")
-    for given in (
-        certificate | {"tls_cert": tmp_path / "other"},
-        certificate | {"tls_key": tmp_path / "other"},
-        {"tls_key": certificate["tls_key"]},
+    """No certificate, no key, another's, a key alone and one that asks for a passphrase are each told in one line."""
+    (tmp_path / "none").write_text("nonsense")
+    (tmp_path / "another").mkdir()
+    other = certify(tmp_path / "another")["tls_key"]
+    for given, told in (
+        (certificate | {"tls_cert": tmp_path / "none"}, "--tls-cert .*/none has no certificate in it"),
+        (
+            {"tls_cert": certificate["tls_cert"]},
+            "--tls-cert .*/cert.pem has no key in it.*name the file.*with --tls-key",
+        ),
+        (certificate | {"tls_key": tmp_path / "none"}, "--tls-key .*/none has no key in it"),
+        (certificate | {"tls_key": other}, "the key in .*/another/key.pem is not that of --tls-cert .*/cert.pem"),
+        ({"tls_key": certificate["tls_key"]}, "--tls-key is the key of a certificate"),
     ):
-        with pytest.raises(StartFailed, match="--tls-"):
+        with pytest.raises(StartFailed, match=f"^{told}"):
             tls(Settings.model_validate(given))
     encrypt = ["openssl", "pkey", "-in", str(certificate["tls_key"]), "-aes256", "-passout", "pass:word"]
     subprocess.run([*encrypt, "-out", tmp_path / "encrypted"], check=True, capture_output=True)

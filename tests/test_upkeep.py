@@ -65,6 +65,17 @@ async def test_a_redrive_that_fails(people: People) -> None:
     assert re.fullmatch(r"questd: the redrive of dead is FAILED, \S.* \(\d messages were moved\)\n", told.err)
 
 
+async def test_a_redrive_to_nowhere(people: People) -> None:
+    """Who redrives what somebody sent to the dead-letter queue is told that he has to say where it goes, and then can."""
+    url = await dead_letters(people.sqs, 0)
+    await people.sqs("SendMessage", QueueUrl="dead", MessageBody="by hand")
+    told = await people.piped("redrive", "dead")
+    assert told.status == 1
+    assert "CouldNotDetermineMessageSource: a message was sent there, and came from no queue. --to QUEUE" in told.err
+    assert await people("redrive", "dead", "--to", "orders") == [{"Queue": "dead", "Moved": 1}]
+    assert await people.sqs.counts(url) == (1, 0, 0)
+
+
 @pytest.mark.parametrize(("typed", "status", "left"), [("y\n", 0, 0), ("n\n", 1, 2), ("\n", 1, 2)])
 async def test_purge_asks(people: People, typed: str, status: int, left: int) -> None:
     """A purge asks, with what it would delete, and does it only after a yes."""
