@@ -12,8 +12,8 @@ PATH_SLASHES = 4
 HOST = re.compile(r"[A-Za-z0-9_.:\[\]-]+")
 """A host with or without a port, as it may stand in a URL."""
 
-ABSOLUTE = re.compile(r"https?://([^/?]*)(.*)", re.IGNORECASE | re.DOTALL)
-"""A target that is a whole URL: its host with or without a port, and the rest."""
+ABSOLUTE = re.compile(r"https?://[^/?]*(.*)", re.IGNORECASE | re.DOTALL)
+"""A target that is a whole URL, and what follows its host."""
 
 PEEK = "/_aws/sqs/messages"
 """The path at which a ReceiveMessage only looks (localstack.py); region, account and name of a queue may follow."""
@@ -43,11 +43,13 @@ class Request:
     """Set by an action that must be undone when its answer cannot be written."""
 
     def take_origin_form(self) -> None:
-        """Reduce a target that is a whole URL to its path and query; the host in it is the one (RFC 9112, 3.2.2)."""
+        """Reduce a target that is a whole URL (RFC 9112, 3.2.2) to its path and query.
+
+        Its host counts for nothing: clients sign the Host header, and URLs in answers follow that one.
+        """
         found = ABSOLUTE.fullmatch(self.target)
         if found:
-            self.headers = {**self.headers, "host": found[1]}
-            self.target = found[2] if found[2].startswith("/") else f"/{found[2]}"
+            self.target = found[1] if found[1].startswith("/") else f"/{found[1]}"
 
     @property
     def queue(self) -> str:

@@ -183,4 +183,4 @@ async def test_a_target_that_is_a_whole_url(questd: Questd) -> None:
     await ask(questd, "CreateQueue", QueueName="q")
     given = await errand.answered(questd, Request("GET", "http://y:8/?Action=ListQueues", {"host": "x"}, b""))
     assert given.status == 200
-    assert b"<QueueUrl>http://y:8/000000000000/q</QueueUrl>" in given.body
+    assert b"<QueueUrl>http://x/000000000000/q</QueueUrl>" in given.body
