@@ -177,7 +177,7 @@ async def test_what_was_given_up_is_undone(queue: Questd, *, knows_the_clock: bo
 
 
 async def test_a_target_that_is_a_whole_url(questd: Questd) -> None:
-    """It is answered as its path is, on the host that it names: the health of a process, and a request in Query."""
+    """It is answered as its path is, on the host of its header: the health of a process, and a request in Query."""
     given = await errand.answered(questd, Request("GET", "http://y:8/health/live", {"host": "x"}, b""))
     assert (given.status, given.body) == (200, b"live\n")
     await ask(questd, "CreateQueue", QueueName="q")
