@@ -20,7 +20,6 @@ LIMITS = Settings.model_construct().attribute_limits
 
 NO_TARGET = "arn:aws:sqs:us-east-1:000000000000:any"
 
-
 NOTHING = "questd has nothing like it"
 """Why most of what is lost is lost."""
 

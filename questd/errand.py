@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 LONGEST_SHOWN = 200
 """Characters of a queue's name in a log line: one that there cannot be may be long."""
 
+CLIENT_GONE = 499
+"""What the access log has, as nginx's, for the status of an answer that nobody waited for."""
+
 Done = Callable[[Answer], None]
 """Gets the answer to a request, once."""
 
@@ -53,10 +56,6 @@ async def _awaited(begin: Callable[["Errand"], None], questd: Questd, request: R
         if not future.cancelled():  # it came in the tick in which the caller went
             hand_over(future.result())
         raise
-
-
-CLIENT_GONE = 499
-"""What the access log has, as nginx's, for the status of an answer that nobody waited for."""
 
 
 class Errand:
@@ -206,9 +205,8 @@ class Errand:
         """Count it no more, and log that its client did not wait."""
         self._count_out()
         if self._questd.logs_access:
-            _log(
-                self._request, Answer(CLIENT_GONE, PLAIN, b"", {REQUEST_ID: self._id}), perf_counter_ns() - self._begun
-            )
+            unread = Answer(CLIENT_GONE, PLAIN, b"", {REQUEST_ID: self._id})
+            _log(self._request, unread, perf_counter_ns() - self._begun)
 
     def _count_out(self) -> None:
         self._counted = False

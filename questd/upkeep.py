@@ -11,9 +11,8 @@ from questd.terminal import Screen
 INTERVAL = 0.1
 """Seconds between two looks at a move task."""
 
-
 NO_SOURCE = "CouldNotDetermineMessageSource"
-"""AWS's name for it."""
+"""Why a move task fails whose messages have no queue to go back to (AWS's name for it)."""
 
 SENT_THERE = ": a message was sent there, and came from no queue. --to QUEUE says where all of them go"
 

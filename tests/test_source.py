@@ -16,8 +16,3 @@ def test_a_clock_only_in_test_mode() -> None:
     """The source has the test clock only when asked for."""
     assert "quest_clock" in source.text(test_mode=True)
     assert "quest_clock" not in source.text(test_mode=False)
-
-
-def test_its_version_is_in_it() -> None:
-    """The version is the one that the functions will answer with."""
-    assert f"local VERSION = {source.version()} " in source.text(test_mode=False)
