@@ -98,15 +98,15 @@ class SendMessageBatch(BatchAction):
         self._check_size(most, sum(sizes))
         self._check_groups(facts)
         refused = [_refusal(entry, facts, length) for entry, length in zip(entries, sizes, strict=True)]
-        ids = new_ids(len(entries))
-        given = zip(entries, ids, refused, strict=True)
-        parts = (messages.stored(entry, name, facts, stamp) for entry, name, error in given if not error)
+        ids, digests = new_ids(len(entries)), [messages.md5_of(entry["MessageBody"]) for entry in entries]
+        given = list(zip(entries, ids, digests, refused, strict=True))
+        parts = (messages.stored(entry, name, facts, stamp, md5) for entry, name, md5, error in given if not error)
 
         def meaning(reply: list[Any]) -> dict[str, Any]:
             place = itertools.count()  # of the stored ones in the reply
             return self.result(
-                error or messages.receipt(entry, *messages.sent(name, reply, next(place)))
-                for entry, name, error in zip(entries, ids, refused, strict=True)
+                error or messages.receipt(entry, md5, *messages.sent(name, reply, next(place)))
+                for entry, name, md5, error in given
             )
 
         return [*itertools.chain.from_iterable(parts), *questd.max_messages], meaning
@@ -133,11 +133,11 @@ class SendMessageBatch(BatchAction):
 
 
 def _are_bare(entries: list[Entry], facts: Facts, most: int) -> bool:
-    """Say whether these are bodies and nothing else, for a standard queue, and none is too long."""
+    """Say whether these are bodies and nothing else, for a standard queue, and none is large or too long."""
     if facts.FifoQueue or sum(map(len, entries)) > len(BARE) * len(entries):
         return False
     sizes = list(map(len, map(BODY, entries)))
-    return sum(sizes) <= most and max(sizes) <= facts.MaximumMessageSize
+    return sum(sizes) <= most and max(sizes) < min(messages.LARGE, facts.MaximumMessageSize + 1)
 
 
 def _asked_bare(entries: list[Entry], beginning: bytes, end: tuple[int, ...]) -> tuple[Sequence[Any], Meaning]:

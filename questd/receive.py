@@ -14,7 +14,7 @@ from questd.identifiers import as_text, as_texts
 from questd.library import key_of
 from questd.longpoll import FIRST, MORE, SERVER_TIME
 from questd.members import Integer, Strings, between
-from questd.messages import MESSAGE_ID, RECORD, id_of_128, md5_of, sequence_number
+from questd.messages import LARGE, MESSAGE_ID, RECORD, id_of_128, md5_of, sequence_number
 from questd.queue_attributes import READABLE
 from questd.request import Request
 
@@ -170,7 +170,7 @@ class ReceiveMessage(CallAction):
         """Return a message as AWS shows it, with the attributes asked for; its sequence is the handle's second part."""
         message = _content(as_text(record[MESSAGE_ID]), handle, record)
         sent_ms, _, length = RECORD.unpack_from(record)
-        head = msgpack.unpackb(record[RECORD.size : RECORD.size + length]) if length else {}
+        head = _head(record, length)
         names = self.names
         if names:
             attributes = _system_attributes(questd, head, int.from_bytes(sent_ms), count, first_ms)
@@ -188,8 +188,15 @@ class ReceiveMessage(CallAction):
 def _content(message_id: str, handle: bytes, record: bytes) -> dict[str, Any]:
     """Return a message without its attributes."""
     _, _, length = RECORD.unpack_from(record)
-    body, text = _readable(record[RECORD.size + length :])
-    return {"MessageId": message_id, "ReceiptHandle": handle.decode(), "MD5OfBody": md5_of(body), "Body": text}
+    body = record[RECORD.size + length :]
+    known = _head(record, length).get("MD5OfBody") if len(body) >= LARGE else None
+    md5, text = _readable(body, known)
+    return {"MessageId": message_id, "ReceiptHandle": handle.decode(), "MD5OfBody": md5, "Body": text}
+
+
+def _head(record: bytes, length: int) -> dict[str, Any]:
+    head: dict[str, Any] = msgpack.unpackb(record[RECORD.size : RECORD.size + length]) if length else {}
+    return head
 
 
 def _system_attributes(questd: Questd, head: dict[str, Any], sent_ms: int, count: int, first_ms: int) -> dict[str, str]:
@@ -219,13 +226,16 @@ def _user_attributes(packed: str, wanted: frozenset[str]) -> dict[str, Any]:
     }
 
 
-def _readable(body: bytes) -> tuple[bytes, str]:
-    """Return a body and its text. What a Redis client sent may be no text of SQS; the digest must fit what is shown."""
+def _readable(body: bytes, known: str | None) -> tuple[str, str]:
+    """Return the digest of a body and its text; `known` is the digest that was stored with it.
+
+    What a Redis client sent may be no text of SQS; the digest must fit what is shown.
+    """
     try:
         text = body.decode()
-        if message_attributes.is_text(body):
-            return body, text
+        if known or message_attributes.is_text(body):
+            return known or md5_of(body), text
     except UnicodeDecodeError:
         text = body.decode(errors="replace")
     text = message_attributes.FORBIDDEN.sub("\ufffd", text)
-    return text.encode(), text
+    return md5_of(text.encode()), text

@@ -86,7 +86,7 @@ class Screen:
         for name, attribute in message.get("MessageAttributes", {}).items():
             value = attribute.get("StringValue", attribute.get("BinaryValue", ""))
             text.append(plain(f"{name}: {value}\n"), "dim")
-        text.append(plain(_readable(message["Body"])) + "\n")
+        text.append(plain(texts.pretty(message["Body"]) or message["Body"]) + "\n")
         Console().print(text, soft_wrap=True)
 
     def line(self, value: Mapping[str, Any]) -> None:
@@ -167,12 +167,3 @@ def state(message: Mapping[str, Any]) -> str:
 def age(message: Mapping[str, Any]) -> str:
     """Return how long ago a message was sent."""
     return texts.age(time.time() * 1000 - int(message["Attributes"]["SentTimestamp"]))
-
-
-def _readable(body: str) -> str:
-    """Return a body, JSON laid out."""
-    try:
-        found = json.loads(body)
-    except (ValueError, RecursionError):
-        return body
-    return json.dumps(found, ensure_ascii=False, indent=2) if isinstance(found, dict | list) else body

@@ -4,10 +4,11 @@ import hashlib
 import json
 from typing import Any
 
+import msgpack
 import pytest
 
 from questd import errors
-from questd.messages import SHORT, md5_of
+from questd.messages import LARGE, RECORD, SHORT, md5_of
 from tests.client import Sqs, serving
 from tests.servers import RedisServer
 
@@ -293,6 +294,32 @@ async def test_dead_letters_keep_what_they_were(sqs: Sqs) -> None:
     assert after["Attributes"]["ApproximateReceiveCount"] == "2"
     for name in ("SentTimestamp", "ApproximateFirstReceiveTimestamp"):
         assert after["Attributes"][name] == before["Attributes"][name]
+
+
+@pytest.mark.parametrize("length", [LARGE - 1, LARGE, 65_536])
+@pytest.mark.parametrize("batch", [False, True])
+async def test_the_digest_of_a_large_body_is_kept(
+    sqs: Sqs, redis_server: RedisServer, length: int, *, batch: bool
+) -> None:
+    """It is made once, when the message is sent, and goes with the message, to a dead-letter queue too."""
+    body = "ä" + "x" * (length - 2)
+    digest = hashlib.md5(body.encode(), usedforsecurity=False).hexdigest()
+    dead = await sqs.create("dead")
+    policy = {"deadLetterTargetArn": "arn:aws:sqs:us-east-1:000000000000:dead", "maxReceiveCount": 1}
+    url = await sqs.create(RedrivePolicy=json.dumps(policy))
+    if batch:
+        [sent] = (await sqs("SendMessageBatch", QueueUrl=url, Entries=[{"Id": "a", "MessageBody": body}]))["Successful"]
+    else:
+        sent = await sqs("SendMessage", QueueUrl=url, MessageBody=body)
+    assert sent["MD5OfMessageBody"] == digest
+    with redis_server.client() as client:
+        [record] = client.hgetall("quest:{q}:messages").values()
+    head = record[RECORD.size : RECORD.size + RECORD.unpack_from(record)[2]]
+    assert (msgpack.unpackb(head) if head else {}) == ({"MD5OfBody": digest} if length >= LARGE else {})
+    [received] = await sqs.receive(url, VisibilityTimeout=0, AttributeNames=["All"])
+    assert await sqs.receive(url) == []
+    for message in (received, *await sqs.receive(dead)):
+        assert (message["MD5OfBody"], message["Body"]) == (digest, body)
 
 
 async def test_a_queue_may_be_full(redis_server: RedisServer) -> None:

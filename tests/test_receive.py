@@ -5,8 +5,10 @@ import hashlib
 import signal
 from typing import Any
 
+import msgpack
 import pytest
 
+from questd.messages import LARGE
 from questd.pipeline import Pipeline
 from tests.client import Sqs, serving
 from tests.servers import RedisServer, running
@@ -105,6 +107,21 @@ async def test_a_body_that_is_no_utf8_is_shown_with_a_digest_that_fits(sqs: Sqs,
     [message] = await sqs.receive("raw")
     assert message["Body"] == "\ufffd"
     assert message["MD5OfBody"] == hashlib.md5("\ufffd".encode()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("body", "digest"),
+    [(b"x" * LARGE, "0" * 32), (b"\xff" * LARGE, hashlib.md5(("\ufffd" * LARGE).encode()).hexdigest())],
+)
+async def test_a_kept_digest_is_shown(sqs: Sqs, redis_server: RedisServer, body: bytes, digest: str) -> None:
+    """The digest in the head of a large body is taken for right, but for one that is no text."""
+    await sqs.create()
+    head = msgpack.packb({"MD5OfBody": "0" * 32}, use_bin_type=False)
+    with redis_server.client() as client:
+        version = client.hget("quest:{q}", "version")
+        client.fcall("quest_send", 1, "quest:{q}", version, bytes(16), "", head, body, "", "")
+    [message] = await sqs.receive("q")
+    assert (message["MD5OfBody"], message["Body"]) == (digest, body.decode(errors="replace"))
 
 
 async def test_control_characters_of_a_redis_client(sqs: Sqs, redis_server: RedisServer) -> None:
