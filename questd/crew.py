@@ -156,6 +156,7 @@ class Crew:
             log.info("%s %d gives way to %d", self._name, place.process.pid, place.next.pid)
             self._drain(place.process)
             place.process, place.next, place.stale = place.next, None, False
+            place.restarts, place.failures = Restarts(), 0  # if the one before has died, its place is taken
             return True
         if not place.next.lives:
             log.error("%s %d ended before it was ready: no %s is replaced", self._name, place.next.pid, self._name)

@@ -188,3 +188,16 @@ def test_fewer_before_they_are_ready(shell: Shell, tmp_path: Path) -> None:
     heard.touch()
     keep(workers, lambda: not alive(pid))
     assert pids(workers) == []
+
+
+def test_one_that_dies_while_it_is_replaced(shell: Shell) -> None:
+    """Who dies when the next one is nearly ready leaves his place to that one, and nobody else is started for it."""
+    workers = ready(shell, 1)
+    workers.replace()
+    workers.keep()
+    until(lambda: shell.started[1].look() or shell.started[1].said)
+    os.kill(shell.started[0].pid, signal.SIGKILL)
+    until(lambda: not alive(shell.started[0].pid))
+    keep(workers, lambda: workers.due == [])
+    assert pids(workers) == [shell.started[1].pid]
+    assert len(shell.started) == 2

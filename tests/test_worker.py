@@ -252,6 +252,19 @@ def test_keys_are_read_again(tmp_path: Path) -> None:
         assert "secret of" not in questd.errors.read_text()
 
 
+def test_keys_stay_where_everybody_could_come_in(tmp_path: Path) -> None:
+    """SIGHUP does not take the last key away where others than this machine's reach questd."""
+    config = tmp_path / "questd.toml"
+    config.touch(0o600)
+    config.write_text('host = "0.0.0.0"\nkeys = "OLD:the secret of OLD"\n')
+    with serving("--ephemeral", "--config", str(config)) as questd:
+        config.write_text('host = "0.0.0.0"\nanonymous = true\n')
+        questd.process.send_signal(signal.SIGHUP)
+        until(lambda: "the settings" in questd.errors.read_text())
+        assert "the settings stay as they are: on 0.0.0.0 anyone who reaches this machine" in questd.errors.read_text()
+        assert [_status(questd, name) for name in ("OLD", "NEW")] == [200, 403]
+
+
 def test_certificates_are_read_again(tmp_path: Path) -> None:
     """SIGHUP brings a new certificate to new connections; one that cannot be used changes nothing."""
     made = certify(tmp_path)
