@@ -109,8 +109,7 @@ class Crew:
         while len(self._places) > count:
             gone = self._places.pop()
             self._dismiss_next(gone)
-            self._leaving.append((time.monotonic() + LONGEST_DRAIN, gone.process))
-        self._drain_the_leaving()
+            self._dismiss(gone.process)
         self._places += [Place(self._fork()) for _ in range(count - len(self._places))]
 
     def replace(self) -> None:
@@ -154,7 +153,7 @@ class Crew:
         place.next.look()
         if place.next.said and place.next.lives:
             log.info("%s %d gives way to %d", self._name, place.process.pid, place.next.pid)
-            self._drain(place.process)
+            self._dismiss(place.process)
             place.process, place.next, place.stale = place.next, None, False
             place.restarts, place.failures = Restarts(), 0  # if the one before has died, its place is taken
             return True
@@ -164,6 +163,11 @@ class Crew:
             for other in self._places:
                 other.stale = False
         return False
+
+    def _dismiss(self, process: Forked) -> None:
+        """Let go of a process that has had a place."""
+        self._leaving.append((time.monotonic() + LONGEST_DRAIN, process))
+        self._drain_the_leaving()
 
     def _dismiss_next(self, place: Place) -> None:
         """Let go of a process that was to take over a place, with settings that are old by now."""
