@@ -192,7 +192,7 @@ class Supervisor:
             self._loader = self._fork(self._load)
 
     def _read_again(self) -> Settings:
-        """Return the settings as far as they can change now. Raises BadSetting or StartFailed when they cannot be used."""
+        """Return the settings as they are to be now. Raises BadSetting or StartFailed when they cannot be used."""
         read = self._again()
         check(read)
         fixed = FIXED | PROMISED if self._embedded else FIXED

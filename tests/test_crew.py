@@ -1,6 +1,7 @@
 """Processes that are brought back and replaced: small shell programs in the place of questd's own."""
 
 import os
+import select
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -195,7 +196,7 @@ def test_one_that_dies_while_it_is_replaced(shell: Shell) -> None:
     workers = ready(shell, 1)
     workers.replace()
     workers.keep()
-    until(lambda: shell.started[1].look() or shell.started[1].said)
+    until(lambda: select.select([shell.started[1].report], [], [], 0)[0])
     os.kill(shell.started[0].pid, signal.SIGKILL)
     until(lambda: not alive(shell.started[0].pid))
     keep(workers, lambda: workers.due == [])
