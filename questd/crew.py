@@ -132,15 +132,20 @@ class Crew:
             pass
 
     def _keep(self, place: Place) -> None:
-        process = place.process
-        if process.lives:
-            process.look()
-            if not process.lives:
-                log.error("%s %d ended with status %d, starting another", self._name, process.pid, process.status)
-                place.restarts.died()
-                place.failures = 0 if process.said else place.failures + 1
+        place.process.look()
+        self._note_end(place)
         if place.restarts.start():
             place.process = self._fork()
+            self._note_end(place)  # it may not have been forked at all
+
+    def _note_end(self, place: Place) -> None:
+        """If its process has ended, have another started in a while."""
+        process = place.process
+        if process.lives or place.restarts.due is not None:
+            return
+        log.error("%s %d ended with status %d, starting another", self._name, process.pid, process.status)
+        place.restarts.died()
+        place.failures = 0 if process.said else place.failures + 1
 
     def _take_turn(self) -> bool:
         """Replace a stale process, when the next one is ready; return whether it did."""
@@ -149,7 +154,6 @@ class Crew:
             return False
         if place.next is None:
             place.next = self._fork()
-            return False
         place.next.look()
         if place.next.said and place.next.lives:
             log.info("%s %d gives way to %d", self._name, place.process.pid, place.next.pid)

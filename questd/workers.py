@@ -44,6 +44,9 @@ FIXED = frozenset("config host port console_port redis_url data_dir ephemeral ma
 PROMISED = frozenset({"durability", "replicas"})
 """Settings that a Redis must be able to keep: a restart changes them when it is questd's own, started with them."""
 
+NEVER = Forked(0, -1, status=1)
+"""A process that could not be forked: it has ended."""
+
 log = logging.getLogger(__name__)
 
 
@@ -230,11 +233,18 @@ class Supervisor:
         page = self._counts.take()
         report, write = os.pipe()
         os.set_blocking(report, False)
-        with self._signals.held():
-            pid = os.fork()
-            if pid == 0:
-                self._become(partial(work, write, page))
-        os.close(write)
+        try:
+            with self._signals.held():
+                pid = os.fork()
+                if pid == 0:
+                    self._become(partial(work, write, page))
+        except OSError as error:  # what runs already goes on
+            log.error("no process can be started: %s", error.strerror)  # noqa: TRY400  # nobody's mistake here
+            os.close(report)
+            page.end()
+            return NEVER
+        finally:
+            os.close(write)
         log.debug("process %d started: %s", pid, work.__name__.strip("_"))
         return Forked(pid, report, page.end)
 

@@ -191,11 +191,14 @@ def test_fewer_before_they_are_ready(shell: Shell, tmp_path: Path) -> None:
     assert pids(workers) == []
 
 
-def test_one_that_dies_while_it_is_replaced(shell: Shell) -> None:
+def test_one_that_dies_while_it_is_replaced(shell: Shell, tmp_path: Path) -> None:
     """Who dies when the next one is nearly ready leaves his place to that one, and nobody else is started for it."""
     workers = ready(shell, 1)
+    wanted = tmp_path / "wanted"
+    shell.program = f"until [ -e {wanted} ]; do read -t 0.02 _ <&4; done; {WORKS}"
     workers.replace()
     workers.keep()
+    wanted.touch()
     until(lambda: select.select([shell.started[1].report], [], [], 0)[0])
     os.kill(shell.started[0].pid, signal.SIGKILL)
     until(lambda: not alive(shell.started[0].pid))

@@ -216,6 +216,32 @@ def test_a_worker_that_does_not_start_replaces_nobody(tmp_path: Path) -> None:
         assert questd.lives()
 
 
+def test_no_process_can_be_started(tmp_path: Path) -> None:
+    """When the system has no process to spare, the workers that there are go on, and one that died comes back later."""
+    full = tmp_path / "full"
+    program = (
+        "import os, sys; from questd import __main__\n"
+        "fork = os.fork\n"
+        "def limited():\n"
+        f"    if os.path.exists({str(full)!r}): raise BlockingIOError(11, 'no process to spare')\n"
+        "    return fork()\n"
+        "os.fork = limited; sys.exit(__main__.main())"
+    )
+    with serving("--ephemeral", "--workers", "2", command=("-c", program)) as questd:
+        old = questd.pids("serve")
+        full.touch()
+        questd.process.send_signal(signal.SIGUSR2)
+        until(lambda: "no worker is replaced" in questd.errors.read_text())
+        assert all(map(alive, old))
+        os.kill(old[0], signal.SIGKILL)
+        until(lambda: questd.errors.read_text().count("no process can be started: no process to spare") >= 3)
+        assert questd.lives()
+        full.unlink()
+        until(lambda: sum(map(alive, questd.pids("serve"))) == 2, 10)
+        assert alive(old[1])
+        assert questd.lives()
+
+
 def _status(questd: Questd, name: str) -> int:
     """Return the status of a request that the key `name` signed."""
     request = AWSRequest("GET", f"{questd.address}/?Action=ListQueues")
