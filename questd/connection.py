@@ -128,18 +128,25 @@ class Connection(asyncio.Protocol):
         """Take what has come: at once, unless enough is waiting."""
         if self._over:
             return
+        comes_next = not (self.answering or self._turns or self._begun or self._is_full or self._unparsed)
+        request = request_of(data, self._peer, self._limits.headers) if comes_next else None
+        if request and (len(request.body) <= SLICE or self._has_room(len(request.body))):
+            self._keep_open = True
+            self._begin(request)
+            return
         if len(data) > SLICE or self._unparsed or len(self._turns) >= PIPELINED:
             self._parse_some(self._unparsed + data)
         else:
-            comes_next = not (self.answering or self._turns or self._begun or self._is_full)
-            request = request_of(data, self._peer, self._limits.headers) if comes_next else None
-            if request:
-                self._keep_open = True
-                self._begin(request)
-                return
             self._parse(data)
         if self._turns and not self.answering:
             self._go_on()
+
+    def _has_room(self, size: int) -> bool:
+        """Tell whether a large body is taken, and count it as kept; the parser's way says why one is not."""
+        if size > self._limits.body or self._shared.kept + size > self._limits.kept:
+            return False
+        self._keep(size)
+        return True
 
     def eof_received(self) -> bool:
         """Answer what has come whole, and nothing after it; a receive is over: nobody may be there for it."""

@@ -1,4 +1,4 @@
-"""Whole requests: one packet with one plain request, as SDKs send nearly all of theirs, read without the parser.
+"""Whole requests: bytes that are one plain request, as SDKs send nearly all of theirs, read without the parser.
 
 It reads what can be read in one way only, and leaves all else to the parser: that one knows HTTP, this one need not. It
 knows no connection.
@@ -37,6 +37,10 @@ FRESH = frozenset(
 LINES_LIMIT = 4096
 LINE_LENGTH = 256
 """How many lines, of how many bytes, are known by heart; beyond that they are forgotten together."""
+
+
+HEAD_LENGTH = 4096
+"""Bytes of a head that is read here; SDKs send some hundreds."""
 
 
 class _Known(dict[bytes, tuple[str, str]]):
@@ -84,6 +88,8 @@ def request_of(data: bytes, peer: str, most: int) -> Request | None:
     132 000 (callgrind).
     """
     head, end, body = data.partition(b"\r\n\r\n")
+    if len(head) > HEAD_LENGTH:
+        return None
     start, *lines = head.split(b"\r\n")
     try:
         method, target = _start_of(start)

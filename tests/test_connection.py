@@ -542,6 +542,26 @@ async def test_what_is_kept_is_counted(redis_server: RedisServer) -> None:
             assert shared.kept == 0
 
 
+async def test_a_large_request_that_comes_whole(redis_server: RedisServer) -> None:
+    """It is counted while it is answered, and refused where there is no room for it, or for any as large."""
+    async with listening(redis_server.url) as (sqs, shared):
+        url = await sqs.create()
+        waiting = request("ReceiveMessage", QueueUrl=url, WaitTimeSeconds=20, Unknown="x" * 20_000)
+        size = len(waiting.partition(b"\r\n\r\n")[2])
+        async with connected(sqs) as (reader, writer):
+            writer.write(waiting)
+            await until_true(lambda: shared.kept == size)
+            await sqs("SendMessage", QueueUrl=url, MessageBody="x")
+            assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+            assert shared.kept == 0
+        shared.kept += shared.limits.kept
+        assert statuses(await exchange(sqs, waiting)) == [503]
+        shared.kept -= shared.limits.kept
+        shared.limits.body = size - 1
+        assert statuses(await exchange(sqs, waiting)) == [413]
+        assert shared.kept == 0
+
+
 WHOLE = request("ListQueues") + chunked("ListQueues", b"{", b"}") + request("ListQueues", more=CLOSE)
 
 

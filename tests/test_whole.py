@@ -23,6 +23,7 @@ PLAIN = {
     "node": b"POST / HTTP/1.1\r\nhost: localhost\r\nconnection: keep-alive\r\ncontent-length: 2\r\n\r\n{}",
     "curl": b"POST /000000000000/q HTTP/1.1\r\nHost: localhost\r\nUser-Agent: curl/7.88\r\nAccept: */*\r\n"
     b"Content-Length: 17\r\n\r\nAction=ListQueues",
+    "a large body": request("SendMessage", MessageBody="\r\n\r\n" * 700),
     "a query": b"GET /?Action=ListQueues&x=%20+y~ HTTP/1.1\r\nHost: [::1]:9324\r\nX-Strange: a: b\r\n\r\n",
 }
 
@@ -49,6 +50,7 @@ LEFT = {
     "a bare carriage return": b"GET / HTTP/1.1\r\nHost: x\rAccept: a\r\n\r\n",
     "a control character": b"GET / HTTP/1.1\r\nHost: x\r\nAccept: \x00\r\n\r\n",
     "no ASCII": "GET / HTTP/1.1\r\nHost: é\r\n\r\n".encode(),
+    "a long head": b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 4096 + b"\r\n\r\n",
     "too many headers": b"GET / HTTP/1.1\r\nHost: x\r\n" + b"".join(b"X-%d: x\r\n" % n for n in range(MOST)) + b"\r\n",
 }
 
