@@ -333,6 +333,9 @@ class Connection(asyncio.Protocol):
         self.answering, self.deadline = request, math.inf
         errand = self._errand = Errand(self._shared.questd, request, self._answered)
         errand.begin()
+        if self._ended and self.answering is request and request.action == RECEIVE:
+            self._give_up()
+            self._close()
 
     def _answered(self, answer: Answer) -> None:
         """Write the answer to what is being answered, and go on."""

@@ -109,8 +109,7 @@ class Crew:
         while len(self._places) > count:
             gone = self._places.pop()
             self._dismiss_next(gone)
-            self._leaving.append((time.monotonic() + LONGEST_DRAIN, gone.process))
-        self._drain_the_leaving()
+            self._dismiss(gone.process)
         self._places += [Place(self._fork()) for _ in range(count - len(self._places))]
 
     def replace(self) -> None:
@@ -133,15 +132,20 @@ class Crew:
             pass
 
     def _keep(self, place: Place) -> None:
-        process = place.process
-        if process.lives:
-            process.look()
-            if not process.lives:
-                log.error("%s %d ended with status %d, starting another", self._name, process.pid, process.status)
-                place.restarts.died()
-                place.failures = 0 if process.said else place.failures + 1
+        place.process.look()
+        self._note_end(place)
         if place.restarts.start():
             place.process = self._fork()
+            self._note_end(place)  # it may not have been forked at all
+
+    def _note_end(self, place: Place) -> None:
+        """If its process has ended, have another started in a while."""
+        process = place.process
+        if process.lives or place.restarts.due is not None:
+            return
+        log.error("%s %d ended with status %d, starting another", self._name, process.pid, process.status)
+        place.restarts.died()
+        place.failures = 0 if process.said else place.failures + 1
 
     def _take_turn(self) -> bool:
         """Replace a stale process, when the next one is ready; return whether it did."""
@@ -150,12 +154,12 @@ class Crew:
             return False
         if place.next is None:
             place.next = self._fork()
-            return False
         place.next.look()
         if place.next.said and place.next.lives:
             log.info("%s %d gives way to %d", self._name, place.process.pid, place.next.pid)
-            self._drain(place.process)
+            self._dismiss(place.process)
             place.process, place.next, place.stale = place.next, None, False
+            place.restarts, place.failures = Restarts(), 0  # if the one before has died, its place is taken
             return True
         if not place.next.lives:
             log.error("%s %d ended before it was ready: no %s is replaced", self._name, place.next.pid, self._name)
@@ -163,6 +167,11 @@ class Crew:
             for other in self._places:
                 other.stale = False
         return False
+
+    def _dismiss(self, process: Forked) -> None:
+        """Let go of a process that has had a place."""
+        self._leaving.append((time.monotonic() + LONGEST_DRAIN, process))
+        self._drain_the_leaving()
 
     def _dismiss_next(self, place: Place) -> None:
         """Let go of a process that was to take over a place, with settings that are old by now."""

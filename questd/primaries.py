@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from redis.asyncio import Redis
+from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.crc import key_slot
@@ -59,10 +60,19 @@ class Primary:
 
 
 def client_of(url: str, seconds: float | None = None) -> Redis:
-    """Return an ordinary client of one server, which tries everything once, for at most so many seconds."""
-    connect_seconds = seconds or CONNECT_SECONDS
-    once = Retry(NoBackoff(), 0)
-    return Redis.from_url(url, protocol=2, retry=once, socket_connect_timeout=connect_seconds, socket_timeout=seconds)
+    """Return an ordinary client of one server, which tries everything once, for at most so many seconds.
+
+    What the URL says counts, but for how replies are to look: it may be shared with other clients.
+    """
+    how: dict[str, Any] = {
+        "retry": Retry(NoBackoff(), 0),
+        "socket_connect_timeout": seconds or CONNECT_SECONDS,
+        "socket_timeout": seconds,
+        **parse_url(url),
+        "protocol": 2,
+        "decode_responses": False,
+    }
+    return Redis.from_pool(ConnectionPool(**how))
 
 
 class Primaries:

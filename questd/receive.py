@@ -195,8 +195,14 @@ def _content(message_id: str, handle: bytes, record: bytes) -> dict[str, Any]:
 
 
 def _head(record: bytes, length: int) -> dict[str, Any]:
-    head: dict[str, Any] = msgpack.unpackb(record[RECORD.size : RECORD.size + length]) if length else {}
-    return head
+    """Return the head in a record. A Redis client may send anything as one: what is no map is none (lua/quest.lua)."""
+    if not length:
+        return {}
+    try:
+        head = msgpack.unpackb(record[RECORD.size : RECORD.size + length])
+    except ValueError:
+        return {}
+    return head if isinstance(head, dict) else {}
 
 
 def _system_attributes(questd: Questd, head: dict[str, Any], sent_ms: int, count: int, first_ms: int) -> dict[str, str]:

@@ -23,7 +23,7 @@ from questd.counts import Counts, Page
 from questd.crew import Crew, Forked
 from questd.embedded import Embedded, StartFailed, wait_until_ready
 from questd.pipeline import RedisUnavailable
-from questd.port import address_of, bind, tls
+from questd.port import address_of, bind, place, tls
 from questd.restarts import Restarts
 from questd.settings import BadSetting, Settings, hidden
 from questd.signals import Signals, Stopped
@@ -43,6 +43,9 @@ FIXED = frozenset("config host port console_port redis_url data_dir ephemeral ma
 
 PROMISED = frozenset({"durability", "replicas"})
 """Settings that a Redis must be able to keep: a restart changes them when it is questd's own, started with them."""
+
+NEVER = Forked(0, -1, status=1)
+"""A process that could not be forked: it has ended."""
 
 log = logging.getLogger(__name__)
 
@@ -181,22 +184,28 @@ class Supervisor:
         """Read the settings again, and adopt them; another durability only when Redis can give it."""
         self._signals.reload = False
         try:
-            read = self._again()
-            check(read)
+            wanted = self._read_again()
         except (BadSetting, StartFailed) as error:
             log.error("the settings stay as they are: %s", hidden(str(error)))  # noqa: TRY400  # nobody's mistake here
             return
+        if all(getattr(wanted, name) == getattr(self._settings, name) for name in PROMISED):
+            self._adopt(wanted)
+        else:
+            self._next = wanted
+            self._loader = self._fork(self._load)
+
+    def _read_again(self) -> Settings:
+        """Return the settings as they are to be now. Raises BadSetting or StartFailed when they cannot be used."""
+        read = self._again()
+        check(read)
         fixed = FIXED | PROMISED if self._embedded else FIXED
         changed = sorted(name for name in fixed if getattr(read, name) != getattr(self._as_read, name))
         if changed:
             log.warning("a restart is needed for a new %s", ", ".join(changed))
         kept = {name: getattr(self._settings, name) for name in fixed}
         wanted = descriptors.fitted(read).model_copy(update=kept)
-        if all(getattr(wanted, name) == getattr(self._settings, name) for name in PROMISED):
-            self._adopt(wanted)
-        else:
-            self._next = wanted
-            self._loader = self._fork(self._load)
+        place(wanted, wanted.port)  # without its keys, everybody could come in there
+        return wanted
 
     def _adopt(self, settings: Settings) -> None:
         """Give the settings to new workers."""
@@ -224,11 +233,18 @@ class Supervisor:
         page = self._counts.take()
         report, write = os.pipe()
         os.set_blocking(report, False)
-        with self._signals.held():
-            pid = os.fork()
-            if pid == 0:
-                self._become(partial(work, write, page))
-        os.close(write)
+        try:
+            with self._signals.held():
+                pid = os.fork()
+                if pid == 0:
+                    self._become(partial(work, write, page))
+        except OSError as error:  # what runs already goes on
+            log.error("no process can be started: %s", error.strerror)  # noqa: TRY400  # nobody's mistake here
+            os.close(report)
+            page.end()
+            return NEVER
+        finally:
+            os.close(write)
         log.debug("process %d started: %s", pid, work.__name__.strip("_"))
         return Forked(pid, report, page.end)
 

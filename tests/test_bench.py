@@ -274,6 +274,15 @@ def test_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert "sqslite" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "given", [["--rounds", "0"], ["--seconds", "-1"], ["--quick", "--more"], ["--quick", "--readme"]]
+)
+def test_wrong_usage(given: list[str]) -> None:
+    """What would measure nothing is refused, and what would put figures of small queues among others."""
+    with pytest.raises(SystemExit):
+        parsed(given)
+
+
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Keep peers in a directory of the test."""
@@ -345,13 +354,23 @@ def _state(pid: int) -> str:
 
 
 def test_a_whole_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run measures only what is asked for."""
-    monkeypatch.setattr("tests.bench.__main__.KEPT", tmp_path / "figures.json")
+    """A run measures only what is asked for, and a quick one leaves what another has found as it is."""
+    kept = tmp_path / "figures.json"
+    monkeypatch.setattr("tests.bench.__main__.KEPT", kept)
     results = benchmark(parsed(["--quick", "--scenario", "start"]))
+    assert not kept.exists()
     assert (results.loads, results.notes) == ({}, [])
     assert set(results.facts) == set(MEASURED["start"])
     assert {"questd", "Python", "aiohttp"} < set(results.programs)
     assert " cores of " in results.machine
+
+
+def test_a_run_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a run has found can be reported again."""
+    kept = tmp_path / "figures.json"
+    monkeypatch.setattr("tests.bench.__main__.KEPT", kept)
+    monkeypatch.setattr("tests.bench.__main__.MEASUREMENTS", {"start": lambda _: {"start": 0.5}})
+    assert benchmark(parsed(["--scenario", "start"])) == saved(kept)
 
 
 def test_the_peers() -> None:

@@ -341,6 +341,16 @@ async def test_a_receive_after_the_end_of_input_is_undone(sqs: Sqs) -> None:
         await asyncio.sleep(0.01)
 
 
+async def test_a_long_poll_after_the_end_of_input_does_not_wait(sqs: Sqs) -> None:
+    """A long poll whose turn comes when its client has ended its input is over at once."""
+    url = await sqs.create()
+    async with connected(sqs) as (reader, writer):
+        poll = request("ReceiveMessage", QueueUrl=url, WaitTimeSeconds=20)
+        writer.write(request("PurgeQueue", QueueUrl=url) + poll + poll)
+        writer.write_eof()
+        assert statuses(await asyncio.wait_for(reader.read(), 5)) == [200]
+
+
 async def test_a_client_that_goes_as_redis_replies(sqs: Sqs, redis_server: RedisServer) -> None:
     """A receive is undone also when the loop hears of Redis's reply first, and of the client's end behind it."""
     url = await sqs.create()

@@ -1,6 +1,7 @@
 """Processes that are brought back and replaced: small shell programs in the place of questd's own."""
 
 import os
+import select
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -188,3 +189,37 @@ def test_fewer_before_they_are_ready(shell: Shell, tmp_path: Path) -> None:
     heard.touch()
     keep(workers, lambda: not alive(pid))
     assert pids(workers) == []
+
+
+def test_one_that_dies_while_it_is_replaced(shell: Shell, tmp_path: Path) -> None:
+    """Who dies when the next one is nearly ready leaves his place to that one, and nobody else is started for it."""
+    workers = ready(shell, 1)
+    wanted = tmp_path / "wanted"
+    shell.program = f"until [ -e {wanted} ]; do read -t 0.02 _ <&4; done; {WORKS}"
+    workers.replace()
+    workers.keep()
+    wanted.touch()
+    until(lambda: select.select([shell.started[1].report], [], [], 0)[0])
+    os.kill(shell.started[0].pid, signal.SIGKILL)
+    until(lambda: not alive(shell.started[0].pid))
+    keep(workers, lambda: workers.due == [])
+    assert pids(workers) == [shell.started[1].pid]
+    assert len(shell.started) == 2
+
+
+def test_the_next_one_is_ready_before_the_one_that_came_back(shell: Shell, tmp_path: Path) -> None:
+    """Who came back in the middle of a replacement and is overtaken by the next one drains once it understands that."""
+    workers = ready(shell, 1)
+    ready_now, heard = tmp_path / "ready", tmp_path / "heard"
+    shell.program = f"until [ -e {ready_now} ]; do read -t 0.02 _ <&4; done; {WORKS}"
+    workers.replace()
+    workers.keep()
+    shell.program = f"trap '' USR2; touch {ready_now}; until [ -e {heard} ]; do read -t 0.02 _ <&4; done; {WORKS}"
+    os.kill(shell.started[0].pid, signal.SIGKILL)
+    keep(workers, lambda: len(shell.started) == 3 and workers.ready)
+    _, following, back = shell.started
+    assert pids(workers) == [following.pid, back.pid]
+    heard.touch()
+    keep(workers, lambda: not alive(back.pid))
+    workers.keep()
+    assert (pids(workers), back.status) == ([following.pid], 0)

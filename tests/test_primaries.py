@@ -4,7 +4,7 @@ import asyncio
 
 from questd import addresses
 from questd.pipeline import Pipeline
-from questd.primaries import LEASE, Primaries, Primary
+from questd.primaries import LEASE, Primaries, Primary, client_of
 from tests.servers import RedisServer
 
 
@@ -43,3 +43,12 @@ async def test_work_with_each_primary() -> None:
     task.cancel()
     await asyncio.wait({task})
     assert primaries.changes == []
+
+
+async def test_a_url_shared_with_others(redis_server: RedisServer) -> None:
+    """How other clients of the same URL want their replies changes nothing here; its other parameters count."""
+    url = f"{redis_server.url}?protocol=3&decode_responses=true&client_name=shop"
+    async with client_of(url, seconds=1) as client:
+        assert await client.execute_command("CONFIG", "GET", "maxmemory-samples") == [b"maxmemory-samples", b"5"]
+        assert await client.execute_command("CLIENT", "GETNAME") == b"shop"
+        await client.execute_command("SUBSCRIBE", "quest:grants")

@@ -124,6 +124,21 @@ async def test_a_kept_digest_is_shown(sqs: Sqs, redis_server: RedisServer, body:
     assert (message["MD5OfBody"], message["Body"]) == (digest, body.decode(errors="replace"))
 
 
+@pytest.mark.parametrize("head", [b"\xc1", b"\x93\x01\x02", b"\x92\x01\x02", b"\x81\x01\x02"])
+@pytest.mark.parametrize("length", [1, LARGE])
+@pytest.mark.parametrize("names", [[], ["All"]])
+async def test_a_head_that_is_none(
+    sqs: Sqs, redis_server: RedisServer, head: bytes, length: int, names: list[str]
+) -> None:
+    """A message that a Redis client sent with a head that is no map is received as one without a head."""
+    await sqs.create()
+    with redis_server.client() as client:
+        version = client.hget("quest:{q}", "version")
+        client.fcall("quest_send", 1, "quest:{q}", version, bytes(16), "", head, "x" * length, "", "")
+    [message] = await sqs.receive("q", AttributeNames=names)
+    assert message["MD5OfBody"] == hashlib.md5(b"x" * length).hexdigest()
+
+
 async def test_control_characters_of_a_redis_client(sqs: Sqs, redis_server: RedisServer) -> None:
     """A character that SQS has not is shown as U+FFFD in both protocols, with a digest that fits."""
     await sqs.create()

@@ -216,6 +216,32 @@ def test_a_worker_that_does_not_start_replaces_nobody(tmp_path: Path) -> None:
         assert questd.lives()
 
 
+def test_no_process_can_be_started(tmp_path: Path) -> None:
+    """When the system has no process to spare, the workers that there are go on, and one that died comes back later."""
+    full = tmp_path / "full"
+    program = (
+        "import os, sys; from questd import __main__\n"
+        "fork = os.fork\n"
+        "def limited():\n"
+        f"    if os.path.exists({str(full)!r}): raise BlockingIOError(11, 'no process to spare')\n"
+        "    return fork()\n"
+        "os.fork = limited; sys.exit(__main__.main())"
+    )
+    with serving("--ephemeral", "--workers", "2", command=("-c", program)) as questd:
+        old = questd.pids("serve")
+        full.touch()
+        questd.process.send_signal(signal.SIGUSR2)
+        until(lambda: "no worker is replaced" in questd.errors.read_text())
+        assert all(map(alive, old))
+        os.kill(old[0], signal.SIGKILL)
+        until(lambda: questd.errors.read_text().count("no process can be started: no process to spare") >= 3)
+        assert questd.lives()
+        full.unlink()
+        until(lambda: sum(map(alive, questd.pids("serve"))) == 2, 10)
+        assert alive(old[1])
+        assert questd.lives()
+
+
 def _status(questd: Questd, name: str) -> int:
     """Return the status of a request that the key `name` signed."""
     request = AWSRequest("GET", f"{questd.address}/?Action=ListQueues")
@@ -250,6 +276,19 @@ def test_keys_are_read_again(tmp_path: Path) -> None:
         until(lambda: not alive(first), DRAIN_SECONDS + 10)
         assert [_status(questd, name) for name in ("OLD", "NEW")] == [403, 200]
         assert "secret of" not in questd.errors.read_text()
+
+
+def test_keys_stay_where_everybody_could_come_in(tmp_path: Path) -> None:
+    """SIGHUP does not take the last key away where others than this machine's reach questd."""
+    config = tmp_path / "questd.toml"
+    config.touch(0o600)
+    config.write_text('host = "0.0.0.0"\nkeys = "OLD:the secret of OLD"\n')
+    with serving("--ephemeral", "--config", str(config)) as questd:
+        config.write_text('host = "0.0.0.0"\nanonymous = true\n')
+        questd.process.send_signal(signal.SIGHUP)
+        until(lambda: "the settings" in questd.errors.read_text())
+        assert "the settings stay as they are: on 0.0.0.0 anyone who reaches this machine" in questd.errors.read_text()
+        assert [_status(questd, name) for name in ("OLD", "NEW")] == [200, 403]
 
 
 def test_certificates_are_read_again(tmp_path: Path) -> None:

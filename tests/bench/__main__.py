@@ -24,6 +24,7 @@ from pathlib import Path
 
 import aiohttp
 
+from questd.commands import number
 from tests.bench import report
 from tests.bench.idle import MEASUREMENTS, Size
 from tests.bench.loads import SCENARIOS, Figures, Scenario, run, run_bare
@@ -155,25 +156,31 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
         "--peers", nargs="*", default=[], choices=known, metavar="PEER", help=f"also: {', '.join(known)}"
     )
     parser.add_argument(
-        "--rounds", type=int, default=3, help="how often each load is made; the tables have medians (3)"
+        "--rounds", type=number, default=3, help="how often each load is made; the tables have medians (3)"
     )
-    parser.add_argument("--seconds", type=int, default=5, help="how long each load is (5)")
+    parser.add_argument("--seconds", type=number, default=5, help="how long each load is (5)")
     parser.add_argument(
         "--scenario", action="append", choices=names, metavar="NAME", help=f"only this: {'; '.join(names)}"
     )
     parser.add_argument(
-        "--quick", action="store_true", help="see that all of it works: one round, a second each, small queues"
+        "--quick",
+        action="store_true",
+        help="see that all of it works, and keep nothing: one round, a second each, small queues",
     )
     parser.add_argument("--readme", action="store_true", help="write what was found into README.md and docs/depth.svg")
     parser.add_argument("--more", action="store_true", help="add rounds to those of the last run, of as many seconds")
     parser.add_argument(
         "--again", action="store_true", help=f"measure nothing: report what {KEPT.name} has of the last run"
     )
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.quick and (options.more or options.readme):
+        parser.error("what --quick finds is nothing for --more or --readme: its queues are small")
+    return options
 
 
 def benchmark(options: argparse.Namespace) -> Results:
-    """Measure what the command line says."""
+    """Measure what the command line says, and keep it for the next time, unless it was quick."""
+    path = None if options.quick else KEPT
     rounds, seconds = (1, 1) if options.quick else (options.rounds, options.seconds)
     results = Results(machine(), programs(), rounds, seconds)
     if options.more:
@@ -183,7 +190,7 @@ def benchmark(options: argparse.Namespace) -> Results:
         chosen = [replace(each, depth=min(each.depth, QUICK_DEPTH)) for each in chosen]
     with contextlib.ExitStack() as stack:
         peers = start([peer for peer in PEERS if peer.name in options.peers], results, stack)
-        measure(results, chosen, peers, warm=not options.quick, path=KEPT)
+        measure(results, chosen, peers, warm=not options.quick, path=path)
     for name, measurement in MEASUREMENTS.items():
         if not options.scenario or name in options.scenario:
             say(name)
@@ -192,6 +199,8 @@ def benchmark(options: argparse.Namespace) -> Results:
             except FAILURES as error:
                 results.note(f"{name}: {error}")
                 say(f"  {error}")
+    if path:
+        results.save(path)
     return results
 
 
@@ -208,7 +217,6 @@ def main() -> int:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # a thousand long polls are a thousand connections
     results = saved(KEPT) if options.again else benchmark(options)
-    results.save(KEPT)
     sys.stdout.write(report.whole(results))
     if options.readme:
         report.into_readme(results)
