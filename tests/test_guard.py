@@ -47,6 +47,13 @@ def test_end_of_input_ends_it() -> None:
         assert not alive(pid)
 
 
+@pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="Linux has it")
+def test_it_interrupts_nobody() -> None:
+    """The server waits until who has called it has nothing else to do."""
+    with guarded(TELL + "time.sleep(60)") as (_, pid):
+        assert os.sched_getscheduler(pid) == os.SCHED_BATCH
+
+
 @pytest.mark.parametrize("told", [True, False])
 def test_the_directory_goes_with_the_last_run(tmp_path: Path, *, told: bool) -> None:
     """The directory is removed when the guard is told to end; a server that died is started again and needs it."""
