@@ -19,7 +19,7 @@ PATIENCE = 4
 
 
 def be_patient() -> None:
-    """Have the server interrupt nobody who wakes it, where the system can do that (Linux). A free core it takes at once.
+    """Have the server interrupt nobody who wakes it, where the system can do that: Linux. A free core it takes at once.
 
     Workers that share few cores with it were interrupted at each call, and made smaller pieces of work for it.
     *Measured* on two cores beside the load (140 samples in turn): a request takes the server an eighth less CPU, and
