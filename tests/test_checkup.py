@@ -151,6 +151,12 @@ def test_no_redis(tmp_path: Path) -> None:
     assert line.startswith("no Redis at redis://***@127.0.0.1:")
 
 
+def test_a_redis_without_tls(redis_server: RedisServer, tmp_path: Path) -> None:
+    """A Redis without TLS that the URL asks for is wrong, and told of as that."""
+    [line] = wrong(check(tmp_path, redis_url=redis_server.url.replace("redis", "rediss")))
+    assert line.startswith(f"rediss://127.0.0.1:{redis_server.port}: a server answers, but without TLS")
+
+
 def test_a_redis_without_the_library(redis_server: RedisServer, tmp_path: Path) -> None:
     """The server's version, what it does not promise and that the library is to be loaded are told; nothing is written."""
     with redis_server.client() as client:
