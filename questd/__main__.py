@@ -16,7 +16,20 @@ from typing import Any, NoReturn
 
 from pydantic.fields import FieldInfo
 
-from questd import __version__, backup, checkup, commands, grants, library, loader, logs, settings, source, workers
+from questd import (
+    __version__,
+    backup,
+    checkup,
+    commands,
+    grants,
+    library,
+    loader,
+    logs,
+    scheme,
+    settings,
+    source,
+    workers,
+)
 from questd.embedded import StartFailed
 from questd.settings import BadSetting, Settings, hidden
 
@@ -177,7 +190,7 @@ def _tell(progress: str) -> None:
 def _on_redis(read: Settings, act: Callable[[str], Coroutine[Any, Any, None]], done: str) -> None:
     url = read.redis_url or LOCAL_REDIS
     try:
-        asyncio.run(act(url))
+        asyncio.run(scheme.checked(act(url), url))
     except loader.REFUSALS as error:
         raise StartFailed(loader.explained(error, url)) from None
     sys.stdout.write(f"questd: {done} {hidden(url)}\n")

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from redis.exceptions import NoPermissionError
 
-from questd import declared, grants, library, loader, port, promises, source, topology
+from questd import declared, grants, library, loader, port, promises, scheme, source, topology
 from questd.access import BadKeys, keys_of
 from questd.embedded import StartFailed, fitting, servers, socket_of, url_of
 from questd.primaries import client_of
@@ -143,16 +143,7 @@ async def _redis(settings: Settings) -> list[Finding]:
     """Return what there is to say of a Redis that runs."""
     url, found = str(settings.redis_url), list[Finding]()
     try:
-        loaded = True
-        for each in await topology.of(url).urls():
-            finding, there = await _server(each)
-            found.append(finding)
-            loaded = loaded and there
-        found += [
-            Finding(NOTE, f"Redis: {doubt}") for doubt in await promises.doubts(url, promises.durability(settings))
-        ]
-        if loaded and settings.config:
-            found += [Finding(OK, f"queue {name} {what}") for name, what in await declared.outlook(settings)]
+        await scheme.checked(_look_into(settings, url, found), url)
     except NoPermissionError as error:
         found.append(Finding(WRONG, str(grants.GrantsMissing([grants.rule_against(error)]))))
     except BadSetting as error:
@@ -160,6 +151,18 @@ async def _redis(settings: Settings) -> list[Finding]:
     except loader.REFUSALS as error:
         found.append(Finding(WRONG, loader.explained(error, url)))
     return found
+
+
+async def _look_into(settings: Settings, url: str, found: list[Finding]) -> None:
+    """Add what there is to say to what was found; what went before a failure counts too."""
+    loaded = True
+    for each in await topology.of(url).urls():
+        finding, there = await _server(each)
+        found.append(finding)
+        loaded = loaded and there
+    found += [Finding(NOTE, f"Redis: {doubt}") for doubt in await promises.doubts(url, promises.durability(settings))]
+    if loaded and settings.config:
+        found += [Finding(OK, f"queue {name} {what}") for name, what in await declared.outlook(settings)]
 
 
 async def _server(url: str) -> tuple[Finding, bool]:

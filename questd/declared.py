@@ -19,7 +19,7 @@ from questd import errors, namespaces, server
 from questd.action import Questd, QueueAction, validated
 from questd.namespaces import FIFO
 from questd.queue_attributes import FIFO_ONLY, SETTABLE
-from questd.queues import CreateQueue, SetQueueAttributes, check_kinds, check_leave
+from questd.queues import CreateQueue, GetQueueAttributes, SetQueueAttributes, check_kinds, check_leave
 from questd.request import Request
 from questd.settings import BadSetting, Settings, did_you_mean
 from questd.tags import ListQueueTags, TagQueue
@@ -224,51 +224,63 @@ async def outlook(settings: Settings) -> list[tuple[str, str]]:
     The library is loaded. Raises BadSetting.
     """
     queues = read(settings)
+    given = _given(queues)
     async with server.connected(settings, "declared") as questd:
-        for queue in _strays(queues):
-            await _check_target(questd, queue)
-        return [(queue.create.QueueName, await _outlook(questd, queue)) for queue in queues]
+        return [(queue.create.QueueName, await _outlook(questd, queue, given)) for queue in queues]
 
 
 def check_new(queues: list[Declared]) -> None:
     """Check that a Redis that has no queues yet can have these. Raises BadSetting."""
-    for queue in _strays(queues):
-        raise _nowhere(queue)
-    there = {each.arn: each.create.Attributes or {} for each in queues}
+    given = _given(queues)
     for queue in queues:
-        if queue.target:
-            try:
-                check_leave(queue.policy, queue.arn, there[queue.target])
-            except errors.RedrivePolicyInvalid as error:
-                raise BadSetting(f"{queue.place} {error}") from None
+        _check_target(queue, given.get(queue.target))
 
 
-def _strays(queues: list[Declared]) -> list[Declared]:
-    """Return those whose dead-letter queue is not declared."""
-    declared = {each.arn for each in queues}
-    return [queue for queue in queues if queue.target and queue.target not in declared]
+def _given(queues: list[Declared]) -> dict[str, dict[str, str]]:
+    """Return the attributes that are declared, by the ARNs of their queues."""
+    return {queue.arn: queue.create.Attributes or {} for queue in queues}
 
 
-async def _check_target(questd: Questd, queue: Declared) -> None:
+def _check_target(queue: Declared, attributes: Mapping[str, str] | None) -> None:
+    """Check that the dead-letter queue of a queue allows that. Raises BadSetting.
+
+    `attributes` are those that it will have when it is asked, None when it will not be there.
+    """
+    if queue.target and attributes is None:
+        raise BadSetting(f"{queue.place} its dead-letter queue {queue.target} is neither declared nor there")
     try:
-        await questd.facts_of(questd.name_of(queue.target) or "")
-    except errors.QueueDoesNotExist:
-        raise _nowhere(queue) from None
+        check_leave(queue.policy, queue.arn, attributes or {})
+    except errors.RedrivePolicyInvalid as error:
+        raise BadSetting(f"{queue.place} {error}") from None
 
 
-def _nowhere(queue: Declared) -> BadSetting:
-    return BadSetting(f"{queue.place} its dead-letter queue {queue.target} is neither declared nor there")
-
-
-async def _outlook(questd: Questd, queue: Declared) -> str:
-    try:
-        if not await queue.create.is_there(questd, queue.name):
-            return "will be made"
-    except errors.QueueNameExists as error:
-        return f"will be changed: another {error.values[0]}"
+async def _outlook(questd: Questd, queue: Declared, given: Mapping[str, dict[str, str]]) -> str:
+    what = await _change(questd, queue)
+    if what and queue.target:  # make asks the dead-letter queue of none that is as it is declared
+        _check_target(queue, await _target(questd, queue, given.get(queue.target)))
+    if what:
+        return what
     if new := await _new_tags(questd, queue):
         return f"will be changed: other tags ({', '.join(new)})"
     return "is as it is declared"
+
+
+async def _change(questd: Questd, queue: Declared) -> str:
+    """Return what `make` would do about the attributes of a queue, '' for nothing."""
+    try:
+        return "" if await queue.create.is_there(questd, queue.name) else "will be made"
+    except errors.QueueNameExists as error:
+        return f"will be changed: another {error.values[0]}"
+
+
+async def _target(questd: Questd, queue: Declared, given: dict[str, str] | None) -> dict[str, str] | None:
+    """Return what the dead-letter queue of a queue will say of its sources, None when it will not be there."""
+    name = queue.target.rpartition(":")[2]  # of the same region and account
+    try:
+        now = await _act(questd, queue, GetQueueAttributes, QueueUrl=name, AttributeNames=["RedriveAllowPolicy"])
+    except errors.QueueDoesNotExist:
+        return given
+    return {**(now or {}).get("Attributes", {}), **(given or {})}
 
 
 async def _make(questd: Questd, queue: Declared) -> None:
@@ -303,5 +315,5 @@ async def _new_tags(questd: Questd, queue: Declared) -> dict[str, str]:
 
 
 async def _act(questd: Questd, queue: Declared, action: type[QueueAction], **members: object) -> dict[str, Any] | None:
-    body = to_json({"QueueUrl": queue.create.QueueName, **members})
+    body = to_json({"QueueUrl": queue.create.QueueName} | members)
     return await validated(action, body, queue.request)(questd, queue.request)

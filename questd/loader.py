@@ -16,12 +16,12 @@ from redis.exceptions import (
     ResponseError,
 )
 
-from questd import declared, grants, library, promises
+from questd import declared, grants, library, promises, scheme
 from questd.durability import CannotPromise
 from questd.pipeline import RedisUnavailable
 from questd.settings import BadSetting, Settings, hidden
 
-UNFIT = (library.LibraryRefused, grants.GrantsMissing, CannotPromise)
+UNFIT = (library.LibraryRefused, grants.GrantsMissing, CannotPromise, scheme.WrongScheme)
 """Why a Redis that is there cannot be used; their texts say what to do."""
 
 REFUSALS = (*UNFIT, RedisUnavailable, RedisError)
@@ -40,12 +40,17 @@ def run(settings: Settings, report: int, *, private: bool) -> None:
     """
     url = str(settings.redis_url)
     try:
-        doubts = [] if private else asyncio.run(promises.doubts(url, promises.durability(settings)))
-        asyncio.run(grants.load(url, test_mode=settings.test_mode))
+        doubts = asyncio.run(scheme.checked(_load(settings, url, private=private), url))
     except REFUSALS as error:
         _refuse(report, explained(error, url))
     for doubt in doubts:
         log.warning("%s", doubt)
+
+
+async def _load(settings: Settings, url: str, *, private: bool) -> list[str]:
+    doubts = [] if private else await promises.doubts(url, promises.durability(settings))
+    await grants.load(url, test_mode=settings.test_mode)
+    return doubts
 
 
 def declare(settings: Settings, report: int) -> None:

@@ -1,24 +1,26 @@
 """The benchmark itself: that what it reports was done. Nothing here is timed, and no peer is fetched."""
 
 import contextlib
+import json
 import shutil
 import sys
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
 
 from tests.bench import report
-from tests.bench.__main__ import QUICK_DEPTH, benchmark, measure, parsed, start
+from tests.bench.__main__ import QUICK_DEPTH, benchmark, main, measure, parsed, start
 from tests.bench.curve import curves, picture
 from tests.bench.idle import MEASUREMENTS, Size
 from tests.bench.loads import SCENARIOS, Figures, Scenario, check, fill, new_queue, run, wrk
 from tests.bench.peers import PEERS, Kept, Peer, fetch
-from tests.bench.results import Results, saved
+from tests.bench.results import Results, RoundsUnknown, saved
 from tests.bench.servers import Refused, Server, questd
 
 needs_wrk = pytest.mark.skipif(not shutil.which("wrk"), reason="wrk is missing: apt-get install wrk")
@@ -151,12 +153,14 @@ def test_what_idles(name: str) -> None:
 
 @needs_wrk
 def test_a_round(tmp_path: Path) -> None:
-    """A round measures questd and the bare handler, and its figures can be read again."""
+    """A round measures questd and the bare handler, and its figures can be read again; one more has the next number."""
     results = _results()
-    measure(results, [replace(SCENARIOS[0], name="x")], [], warm=False, path=tmp_path / "figures.json")
+    for _ in range(2):
+        measure(results, [replace(SCENARIOS[0], name="x")], [], warm=False, path=tmp_path / "figures.json")
     assert results.notes == []
     assert results.servers() == ["questd", "aiohttp"]
-    [handler] = results.all_of("aiohttp")
+    assert [[each.turn for each in results.all_of(name)] for name in results.servers()] == [[1, 2], [1, 2]]
+    handler = results.all_of("aiohttp")[0]
     assert (handler.refused, handler.lost, set(handler.cpu_us)) == (0, 0, {"aiohttp"})
     assert saved(tmp_path / "figures.json") == results
 
@@ -165,11 +169,64 @@ def test_more_rounds() -> None:
     """Rounds that are added to some loads only are told as from the least to the most."""
     results = _results()
     assert results.done() == "0"
-    for scenario in ("cycle", "send", "cycle"):
-        results.add(scenario, "questd", _figures(10))
+    for turn, scenario in enumerate(("cycle", "send", "cycle"), 1):
+        results.add(scenario, "questd", turn, _figures(10))
     assert results.done() == "1 to 2"
-    results.add("send", "questd", None)
+    results.add("send", "questd", 4, None)
     assert results.done() == "2"
+
+
+def test_ratios_are_those_of_the_same_rounds(tmp_path: Path) -> None:
+    """A peer that was measured in some rounds only is compared with what questd did in those, also from a file."""
+    results = _results()
+    for peer in "goaws", "fauxqs":  # the second one with --more, while the machine is four times as fast
+        turn = results.next_turn()
+        speed = 10 if peer == "goaws" else 40
+        results.add("cycle", "questd", turn, _figures(2 * speed))
+        results.add("cycle", peer, turn, _figures(speed))
+    results.add("cycle", "goaws", results.next_turn(), None)
+    results.save(tmp_path / "figures.json")
+    for found in results, saved(tmp_path / "figures.json"):
+        assert [found.ratio(("cycle", "questd"), ("cycle", peer)) for peer in ("goaws", "fauxqs")] == [2, 2]
+        assert found.ratio(("cycle", "goaws"), ("cycle", "fauxqs")) is None
+        assert found.next_turn() == 3
+
+
+def test_figures_of_an_earlier_version(tmp_path: Path) -> None:
+    """A file without the numbers of the rounds is read where they are plain; else it is told that they are not."""
+    path = tmp_path / "figures.json"
+    kept = asdict(_results()) | {"loads": {"cycle": {"questd": [_unnumbered(20), _unnumbered(60)]}}}
+    kept["loads"]["cycle"]["goaws"] = [None, _unnumbered(20)]
+    path.write_text(json.dumps(kept))
+    assert saved(path).ratio(("cycle", "questd"), ("cycle", "goaws")) == 3
+    assert saved(path).next_turn() == 3
+    kept["loads"]["cycle"]["goaws"] = [_unnumbered(20)]
+    path.write_text(json.dumps(kept))
+    with pytest.raises(RoundsUnknown, match=r"figures.json was written by an earlier version.*'cycle'.*measure anew$"):
+        saved(path)
+
+
+@needs_wrk
+@pytest.mark.parametrize("flag", ["--again", "--more"])
+def test_figures_that_are_refused(
+    flag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file whose rounds are not known ends the command with a line, before anything is measured or written."""
+    path = tmp_path / "figures.json"
+    monkeypatch.setattr("tests.bench.__main__.KEPT", path)
+    monkeypatch.setattr(sys, "argv", ["bench", flag])
+    loads = {"cycle": {"questd": [_unnumbered(1), _unnumbered(1)], "goaws": [_unnumbered(1)]}}
+    path.write_text(json.dumps(asdict(_results()) | {"loads": loads}))
+    before = path.read_text()
+    assert main() == 1
+    assert capsys.readouterr().err.count("\n") == 1
+    assert path.read_text() == before
+
+
+def _unnumbered(requests: int) -> dict[str, Any]:
+    figures = asdict(_figures(requests))
+    del figures["turn"]
+    return figures
 
 
 def _results() -> Results:
@@ -185,10 +242,10 @@ def _found() -> Results:
     results = _results()
     for turn in range(2):
         for scenario, depth in (("cycle", 0), ("cycle, 150 000 deep", 150_000), ("cycle, 1 000 000 deep", 1_000_000)):
-            results.add(scenario, "questd", _figures(20_000 * (turn + 1), depth, questd=30, redis=12))
+            results.add(scenario, "questd", turn, _figures(20_000 * (turn + 1), depth, questd=30, redis=12))
             if depth < 1_000_000:
                 figures = _figures(200 if depth else 20_000, depth, "query", goaws=50)
-                results.add(scenario, "goaws", figures if turn else None)
+                results.add(scenario, "goaws", turn, figures if turn else None)
     results.facts = {"bytes per message": 260.0}
     results.note("goaws: it was slow")
     results.note("goaws: it was slow")

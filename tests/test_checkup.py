@@ -12,7 +12,7 @@ import pytest
 from questd import checkup, declared, library, source
 from questd.__main__ import main
 from questd.embedded import servers
-from questd.settings import Settings
+from questd.settings import BadSetting, Settings
 from tests.client import ARN
 from tests.servers import DEFAULT, RedisServer, free_port, running
 from tests.test_library import newer
@@ -26,6 +26,9 @@ tags = { team = "shop" }
 
 [queues.orders-dead]
 """
+
+OTHERS_ONLY = f"""[queues.d]
+RedriveAllowPolicy = {{ redrivePermission = "byQueue", sourceQueueArns = ["{ARN}:b"] }}"""
 
 
 def check(path: Path, content: str = "", **settings: Any) -> list[str]:
@@ -44,6 +47,17 @@ def wrong(lines: list[str]) -> list[str]:
 def load(redis: RedisServer) -> None:
     """Put the library into a Redis."""
     asyncio.run(library.load(redis.url, test_mode=False))
+
+
+def made(redis: RedisServer, path: Path, content: str) -> list[str]:
+    """Make what a file declares, as serve does at its start; return what it would end with."""
+    file = path / "questd.toml"
+    file.write_text(content)
+    try:
+        asyncio.run(declared.make(Settings.model_validate({"config": file, "redis_url": redis.url})))
+    except BadSetting as error:
+        return [str(error).replace(str(path), "DIR")]
+    return []
 
 
 def test_a_private_server(tmp_path: Path) -> None:
@@ -137,6 +151,12 @@ def test_no_redis(tmp_path: Path) -> None:
     assert line.startswith("no Redis at redis://***@127.0.0.1:")
 
 
+def test_a_redis_without_tls(redis_server: RedisServer, tmp_path: Path) -> None:
+    """A Redis without TLS that the URL asks for is wrong, and told of as that."""
+    [line] = wrong(check(tmp_path, redis_url=redis_server.url.replace("redis", "rediss")))
+    assert line.startswith(f"rediss://127.0.0.1:{redis_server.port}: a server answers, but without TLS")
+
+
 def test_a_redis_without_the_library(redis_server: RedisServer, tmp_path: Path) -> None:
     """The server's version, what it does not promise and that the library is to be loaded are told; nothing is written."""
     with redis_server.client() as client:
@@ -162,8 +182,7 @@ def test_what_start_would_do(redis_server: RedisServer, tmp_path: Path) -> None:
     assert told(QUEUES) == ["orders-dead will be made", "orders will be made"]
     with redis_server.client() as client:
         assert client.keys("quest:{*") == []
-        file = tmp_path / "questd.toml"
-        asyncio.run(declared.make(Settings.model_validate({"config": file, "redis_url": redis_server.url})))
+        assert made(redis_server, tmp_path, QUEUES) == []
         before = client.info("persistence")["rdb_changes_since_last_save"]
         assert told(QUEUES) == ["orders-dead is as it is declared", "orders is as it is declared"]
         assert told(QUEUES.replace("60", "61"))[1] == "orders will be changed: another VisibilityTimeout"
@@ -215,6 +234,55 @@ def test_a_dead_letter_queue_that_takes_no_letters_in_a_new_server(tmp_path: Pat
     assert [line.startswith("DIR/questd.toml, line 1: [queues.a] ") and line.endswith(said) for line in lines] == (
         [True] if said else []
     )
+
+
+@pytest.mark.parametrize(
+    ("before", "declared_too", "refuses"),
+    [
+        ('[queues.d]\nRedriveAllowPolicy = { redrivePermission = "denyAll" }', "", True),
+        (OTHERS_ONLY, "", True),
+        (OTHERS_ONLY, "[queues.d]\nVisibilityTimeout = 9", True),
+        (OTHERS_ONLY, '[queues.d]\nRedriveAllowPolicy = ""', False),
+        ("[queues.d]", OTHERS_ONLY, True),
+        (OTHERS_ONLY.replace(":b", ":a"), "", False),
+        ("[queues.d]", "", False),
+    ],
+)
+def test_a_dead_letter_queue_of_redis_that_takes_no_letters(
+    redis_server: RedisServer, tmp_path: Path, before: str, declared_too: str, *, refuses: bool
+) -> None:
+    """Of a dead-letter queue that is in Redis it is told that it refuses its source, exactly when start would end so."""
+    load(redis_server)
+    assert made(redis_server, tmp_path, before) == []
+    content = f'[queues.a]\ndead_letter_queue = "d"\nmax_receive_count = 1\n{declared_too}'
+    told = wrong(check(tmp_path, content, redis_url=redis_server.url))
+    assert [line.endswith("does not allow this queue as its source.") for line in told] == [True] * refuses
+    assert told == made(redis_server, tmp_path, content)
+
+
+def test_a_source_that_is_there_already(redis_server: RedisServer, tmp_path: Path) -> None:
+    """A queue that is as it is declared starts whatever its dead-letter queue says by now, one to be changed does not."""
+    load(redis_server)
+    source = '[queues.a]\ndead_letter_queue = "d"\nmax_receive_count = 1\n'
+    assert made(redis_server, tmp_path, f"{source}[queues.d]") == []
+    assert made(redis_server, tmp_path, OTHERS_ONLY) == []
+    for content, lines in (source, 0), (f"{source}VisibilityTimeout = 9", 1):
+        told = wrong(check(tmp_path, content, redis_url=redis_server.url))
+        assert len(told) == lines
+        assert told == made(redis_server, tmp_path, content)
+
+
+@pytest.mark.parametrize(("source", "target"), [("a", "d.fifo"), ("a.fifo", "d")])
+def test_a_dead_letter_queue_of_another_type(
+    redis_server: RedisServer, tmp_path: Path, source: str, target: str
+) -> None:
+    """A dead-letter queue that is in Redis and of another type than its source is wrong, as it is at start."""
+    load(redis_server)
+    assert made(redis_server, tmp_path, f'[queues."{target}"]') == []
+    content = f'[queues."{source}"]\ndead_letter_queue = "{target}"\nmax_receive_count = 1'
+    [line] = wrong(check(tmp_path, content, redis_url=redis_server.url))
+    assert "Dead-letter queue must be same type of queue as the source" in line
+    assert [line] == made(redis_server, tmp_path, content)
 
 
 def test_another_library(redis_server: RedisServer, tmp_path: Path) -> None:

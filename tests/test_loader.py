@@ -70,6 +70,14 @@ def test_no_redis_but_something_else() -> None:
         assert load(f"redis://127.0.0.1:{port}")[0] == 1
 
 
+def test_a_redis_without_tls(redis_server: RedisServer) -> None:
+    """A Redis without TLS is told of as that, with the URL, whose password is hidden."""
+    place = f"127.0.0.1:{redis_server.port}"
+    status, said = load(f"rediss://:secret@{place}")
+    assert status == 1
+    assert said.startswith(f"rediss://***@{place}: a server answers, but without TLS")
+
+
 def test_a_refusal_names_the_server() -> None:
     """A library that is refused is told with the URL, whose password is hidden."""
     assert loader.explained(LibraryRefused("too old"), "redis://me:secret@host") == "redis://***@host: too old"

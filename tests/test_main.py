@@ -13,7 +13,7 @@ import pytest
 
 from questd.__main__ import main
 from questd.settings import Settings
-from tests.servers import DEFAULT, free_port, running
+from tests.servers import DEFAULT, RedisServer, free_port, running
 
 ROOT = Path(__file__).parent.parent
 
@@ -180,6 +180,17 @@ def test_no_redis(monkeypatch: pytest.MonkeyPatch) -> None:
         result = run(*command)
         assert (result.returncode, result.stdout) == (1, "")
         assert result.stderr.startswith(f"questd: no Redis at {url.replace('me:secret', '***')}: ")
+        assert result.stderr.count("\n") == 1
+
+
+def test_a_redis_without_tls(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Redis without TLS that the URL asks for is one line from serve, load and unload that says so."""
+    url = redis_server.url.replace("redis", "rediss")
+    monkeypatch.setenv("QUESTD_REDIS_URL", url)
+    for command in (["serve", "--port", "0"], ["load"], ["unload"]):
+        result = run(*command)
+        assert (result.returncode, result.stdout) == (1, "")
+        assert result.stderr.startswith(f"questd: {url}: a server answers, but without TLS, which rediss:// asks for: ")
         assert result.stderr.count("\n") == 1
 
 

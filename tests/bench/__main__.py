@@ -29,7 +29,7 @@ from tests.bench import report
 from tests.bench.idle import MEASUREMENTS, Size
 from tests.bench.loads import SCENARIOS, Figures, Scenario, run, run_bare
 from tests.bench.peers import CACHE, PEERS, Kept, Peer, fetch
-from tests.bench.results import Results, saved
+from tests.bench.results import Results, RoundsUnknown, saved
 from tests.bench.servers import Refused, Server, bare, questd
 from tests.servers import DEFAULT
 
@@ -80,10 +80,11 @@ def measure(
     results: Results, scenarios: list[Scenario], peers: list[Kept], *, warm: bool = True, path: Path | None = None
 ) -> None:
     """Put the loads on the servers, round by round, and note the figures; keep them in a file after every round."""
-    for turn in range(1, results.rounds + 1):
+    for this in range(1, results.rounds + 1):
+        turn = results.next_turn()
         for scenario in scenarios:
             for contender in contenders(scenario, peers):
-                say(f"round {turn} of {results.rounds}: {scenario.name}, {contender.name}")
+                say(f"round {this} of {results.rounds}: {scenario.name}, {contender.name}")
                 figures = None
                 try:
                     with contender.server as server:
@@ -91,7 +92,7 @@ def measure(
                 except FAILURES as error:
                     results.note(f"{scenario.name}, {contender.name}: {error}")
                     say(f"  {error}")
-                results.add(scenario.name, contender.name, figures)
+                results.add(scenario.name, contender.name, turn, figures)
         if path:
             results.save(path)
 
@@ -216,7 +217,11 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is ended
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # a thousand long polls are a thousand connections
-    results = saved(KEPT) if options.again else benchmark(options)
+    try:
+        results = saved(KEPT) if options.again else benchmark(options)
+    except RoundsUnknown as error:
+        say(str(error))
+        return 1
     sys.stdout.write(report.whole(results))
     if options.readme:
         report.into_readme(results)

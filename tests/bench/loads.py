@@ -86,6 +86,8 @@ class Figures:
     resident: dict[str, int] = field(default_factory=dict)
     """Of the largest process of each kind."""
     protocol: str = "json"
+    turn: int = 0
+    """The number of the round, by which figures are compared."""
 
     @property
     def per_second(self) -> float:
