@@ -229,6 +229,7 @@ async def test_without_javascript(redis_server: RedisServer, monkeypatch: pytest
         await page.get_by_text("New queue").click()
         await page.get_by_role("textbox", name="Name").fill("orders")
         await page.get_by_role("button", name="Create queue").click()
+        await page.wait_for_url("**/queues/orders?**")
         await sqs.fill("orders", "abc")
         await page.reload()
         await page.get_by_role("link", name="Purge…").click()
