@@ -38,7 +38,6 @@ LINES_LIMIT = 4096
 LINE_LENGTH = 256
 """How many lines, of how many bytes, are known by heart; beyond that they are forgotten together."""
 
-
 HEAD_LENGTH = 4096
 """Bytes of a head that is read here; SDKs send some hundreds."""
 

@@ -172,26 +172,26 @@ def test_a_password_on_a_command_line(capsys: pytest.CaptureFixture[str]) -> Non
     said(capsys, "load", "--redis-url", f"redis://{url}")
 
 
-def test_no_redis(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A Redis that cannot be reached is one line from serve, load and unload, without its password."""
-    url = f"redis://me:secret@127.0.0.1:{free_port()}"
+def refused(monkeypatch: pytest.MonkeyPatch, url: str, said: str) -> None:
+    """Check that serve, load and unload say in one line what is wrong with the Redis at a URL."""
     monkeypatch.setenv("QUESTD_REDIS_URL", url)
     for command in (["serve", "--port", "0"], ["load"], ["unload"]):
         result = run(*command)
         assert (result.returncode, result.stdout) == (1, "")
-        assert result.stderr.startswith(f"questd: no Redis at {url.replace('me:secret', '***')}: ")
+        assert result.stderr.startswith(f"questd: {said}: ")
         assert result.stderr.count("\n") == 1
+
+
+def test_no_redis(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Redis that cannot be reached is one line from serve, load and unload, without its password."""
+    place = f"127.0.0.1:{free_port()}"
+    refused(monkeypatch, f"redis://me:secret@{place}", f"no Redis at redis://***@{place}")
 
 
 def test_a_redis_without_tls(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A Redis without TLS that the URL asks for is one line from serve, load and unload that says so."""
     url = redis_server.url.replace("redis", "rediss")
-    monkeypatch.setenv("QUESTD_REDIS_URL", url)
-    for command in (["serve", "--port", "0"], ["load"], ["unload"]):
-        result = run(*command)
-        assert (result.returncode, result.stdout) == (1, "")
-        assert result.stderr.startswith(f"questd: {url}: a server answers, but without TLS, which rediss:// asks for: ")
-        assert result.stderr.count("\n") == 1
+    refused(monkeypatch, url, f"{url}: a server answers, but without TLS, which rediss:// asks for")
 
 
 def test_an_old_redis() -> None:
