@@ -22,7 +22,7 @@ ROOT = Path(__file__).parent.parent
 def _no_variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in [name for name in os.environ if name.startswith("QUESTD_")]:
         monkeypatch.delenv(name)
-    monkeypatch.setenv("QUESTD_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     monkeypatch.setenv("QUESTD_CONSOLE_PORT", "off")
     root = logging.getLogger()  # serve sets it up: later tests have it as it was
     monkeypatch.setattr(root, "handlers", root.handlers)
