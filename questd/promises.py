@@ -58,8 +58,8 @@ def _refuse_private(settings: Settings) -> None:
     given = [f"{flag(name)} ({variable(name)})" for name, value in wanted.items() if value]
     if given:
         raise BadSetting(
-            f"only a private Redis heeds {' and '.join(given)}, and {flag('redis_url')} ({variable('redis_url')}) names "
-            "another: leave one or the other out"
+            f"only a private Redis heeds {' and '.join(given)}, and {flag('redis_url')} ({variable('redis_url')}) "
+            "names another: leave one or the other out"
         )
 
 
