@@ -82,6 +82,13 @@ SOURCES = "Each setting is taken from its flag, else its QUESTD_ variable, else 
 
 
 class _Parser(argparse.ArgumentParser):
+    def parse_known_args(self, *arguments: Any) -> tuple[Any, list[str]]:  # type: ignore[override]  # noqa: ANN401
+        """Refuse what is not known here: argparse leaves it to the parser of all commands, whose help has no flags."""
+        found, unknown = super().parse_known_args(*arguments)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found, unknown
+
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"questd: {hidden(message)} (see {self.prog} --help)\n")
 

@@ -77,8 +77,7 @@ async def load(url: str, *, test_mode: bool) -> None:
     cannot be used.
     """
     primaries = topology.of(url)
-    urls = await primaries.urls()
-    lost: list[RedisConnectionError] = []
+    urls, lost = await primaries.urls(), list[RedisConnectionError]()
     for each in urls:
         try:
             await _load(each, clustered=primaries.clustered, test_mode=test_mode)

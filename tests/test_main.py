@@ -81,9 +81,10 @@ def test_help_has_an_example(capsys: pytest.CaptureFixture[str], command: str) -
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["serve", "--prot", "1"], "questd: unrecognized arguments: --prot 1 (see questd --help)\n"),
+        (["serve", "--prot", "1"], "questd: unrecognized arguments: --prot 1 (see questd serve --help)\n"),
+        (["--prot", "serve"], "questd: unrecognized arguments: --prot (see questd --help)\n"),
         (["serve", "--port"], "questd: argument --port: expected one argument (see questd serve --help)\n"),
-        (["load", "redis://u:p@h"], "questd: unrecognized arguments: redis://***@h (see questd --help)\n"),
+        (["load", "redis://u:p@h"], "questd: unrecognized arguments: redis://***@h (see questd load --help)\n"),
     ],
 )
 def test_wrong_usage(capsys: pytest.CaptureFixture[str], arguments: list[str], line: str) -> None:
@@ -192,6 +193,12 @@ def test_a_redis_without_tls(redis_server: RedisServer, monkeypatch: pytest.Monk
     """A Redis without TLS that the URL asks for is one line from serve, load and unload that says so."""
     url = redis_server.url.replace("redis", "rediss")
     refused(monkeypatch, url, f"{url}: a server answers, but without TLS, which rediss:// asks for")
+
+
+def test_a_redis_that_says_no(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Redis that refuses the password is not said to be missing, by unload neither."""
+    place = f"127.0.0.1:{redis_server.port}"
+    refused(monkeypatch, f"redis://me:secret@{place}", f"redis://***@{place}: Redis answered")
 
 
 def test_an_old_redis() -> None:
