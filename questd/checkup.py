@@ -80,6 +80,7 @@ def _found(look: Callable[[Settings], str], settings: Settings) -> Finding:
 
 
 def _ports(settings: Settings) -> str:
+    port.check(settings)
     wanted = {"port": settings.port, "console_port": settings.console_port}
     taken = [str(number) for name, number in wanted.items() if number != "off" and port.is_taken(settings, name)]
     now = f" (in use now, by a questd that runs or by another program: {', '.join(taken)})" if taken else ""

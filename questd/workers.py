@@ -16,7 +16,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NoReturn
 
-from questd import declared, descriptors, loader, logs, promises, worker
+from questd import declared, descriptors, loader, logs, port, promises, worker
 from questd.access import BadKeys, keys_of
 from questd.actions import NAMES
 from questd.counts import Counts, Page
@@ -70,6 +70,7 @@ def run(settings: Settings, again: Callable[[], Settings]) -> None:
 
 def check(settings: Settings) -> None:
     """Raise BadSetting when settings do not fit together, StartFailed when the files that they name cannot be used."""
+    port.check(settings)
     promises.check(settings)
     declared.read(settings)
     try:

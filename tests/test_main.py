@@ -138,6 +138,13 @@ def test_a_taken_console_port(capsys: pytest.CaptureFixture[str], monkeypatch: p
     assert f"port {port}: Address already in use. Choose another --console-port, or stop" in line
 
 
+@pytest.mark.parametrize("command", ["serve", "check"])
+def test_one_port_for_two(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """One port for queues and console is neither served nor found right."""
+    assert main([command, "--port", "9400", "--console-port", "9400"]) == 1
+    assert "--port and --console-port are both 9400" in "".join(capsys.readouterr())
+
+
 def test_a_public_address(capsys: pytest.CaptureFixture[str]) -> None:
     """An address beyond this machine is refused, with the flag that allows it."""
     assert "--anonymous" in said(capsys, "serve", "--host", "0.0.0.0", "--port", "0")
