@@ -4,11 +4,17 @@ It owns what users read when something is wrong: one line that begins with "ques
 ask a running server for is in commands.py.
 """
 
+import signal
+
+_interrupt = signal.getsignal(signal.SIGINT)
+if _interrupt is signal.default_int_handler:  # to import it all takes a second, and Ctrl-C would show where that is
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import argparse
 import asyncio
 import logging
+import os
 import shlex
-import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from pathlib import Path
@@ -32,6 +38,8 @@ from questd import (
 )
 from questd.embedded import StartFailed
 from questd.settings import BadSetting, Settings, hidden
+
+signal.signal(signal.SIGINT, _interrupt)
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +103,7 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line, and return the exit status: 0, 1 with one line on standard error, or 2 for wrong usage."""
+    _have_streams()
     parser = _parser()
     options = vars(parser.parse_args(arguments))
     command: Callable[[Settings, argparse.Namespace], None] | None = options.pop("command", None)
@@ -110,6 +119,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         seen = f"{settings.flag(name)} can be seen by everybody on this machine"
         sys.stderr.write(f"questd: the secrets of {seen}: use {instead} or {settings.variable(name)}\n")
     return _interruptible(lambda: _on_this_machine(command, flags, options))
+
+
+def _have_streams() -> None:
+    """Have the standard streams that were closed, as `>&-` does, lead nowhere."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
 
 
 def _interruptible(run: Callable[[], int]) -> int:
@@ -181,12 +197,12 @@ def _backup(read: Settings, options: argparse.Namespace) -> None:
     if read.redis_url:
         raise StartFailed("the messages are in a Redis of your own, which redis-cli --rdb FILE backs up")
     backup.take(read.data_dir, options.file, _tell)
-    sys.stdout.write(f"questd: all that is in {read.data_dir} was written to {options.file}\n")
+    _print(f"questd: all that is in {read.data_dir} was written to {options.file}\n")
 
 
 def _restore(read: Settings, options: argparse.Namespace) -> None:
     backup.restore(options.file, read.data_dir)
-    sys.stdout.write(f"questd: restored, start it with: questd serve --data-dir {shlex.quote(str(read.data_dir))}\n")
+    _print(f"questd: restored, start it with: questd serve --data-dir {shlex.quote(str(read.data_dir))}\n")
 
 
 def _tell(progress: str) -> None:
@@ -200,7 +216,7 @@ def _on_redis(read: Settings, act: Callable[[str], Coroutine[Any, Any, None]], d
         asyncio.run(scheme.checked(act(url), url))
     except loader.REFUSALS as error:
         raise StartFailed(loader.explained(error, url)) from None
-    sys.stdout.write(f"questd: {done} {hidden(url)}\n")
+    _print(f"questd: {done} {hidden(url)}\n")
 
 
 def _parser() -> argparse.ArgumentParser:

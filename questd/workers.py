@@ -227,8 +227,10 @@ class Supervisor:
         if self._console_socket:  # it may come a moment later: who connects meanwhile waits for it
             parts.append(f"console {scheme}://{address_of(self._console_socket)}")
         parts.append(str(self._embedded or f"Redis at {hidden(str(self._settings.redis_url))}"))
-        sys.stdout.write(" · ".join(parts) + "\n")
-        sys.stdout.flush()
+        try:
+            os.write(sys.stdout.fileno(), f"{' · '.join(parts)}\n".encode())
+        except OSError as error:  # who started it does not read that, which is no reason to end
+            log.warning("standard output cannot be written: %s", error.strerror)
 
     def _fork(self, work: Callable[[int, Page], None]) -> Forked:
         page = self._counts.take()

@@ -252,6 +252,17 @@ def test_a_signal_while_loading() -> None:
             assert questd.process.wait(6) == 0
 
 
+def test_nobody_reads_what_it_prints() -> None:
+    """A questd whose standard output is gone serves all the same, and logs it."""
+    with starting("--ephemeral") as questd:
+        assert questd.process.stdout
+        questd.process.stdout.close()
+        until(lambda: "standard output cannot be written: Broken pipe" in questd.errors.read_text())
+        questd.process.terminate()
+        assert questd.process.wait(6) == 0
+        assert "Traceback" not in questd.errors.read_text()
+
+
 def test_a_worker_that_never_works() -> None:
     """When a worker dies again and again before it is ready, questd gives up with one line and status 1."""
     program = (
