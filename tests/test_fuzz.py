@@ -68,6 +68,8 @@ class Place:
         for body in "abc":
             await self.ask("SendMessage", QueueUrl="q", MessageBody=body)
         self.handle = (await self.ask("ReceiveMessage", QueueUrl="q"))["Messages"][0]["ReceiptHandle"]
+        for name in ("dead", "q", "q.fifo"):  # a tick of the background task is to find nothing to do, whenever it comes
+            await self.questd.library.call("quest_tick", library.key_of(name), "never")
         self._kept = [(key, self.redis.dump(key)) for key in self.redis.keys("*") if key != b"quest:lease"]
 
     async def ask(self, action: str, **members: Any) -> dict[str, Any]:
@@ -104,10 +106,8 @@ class Place:
         check_answer(given.status, given.content_type, given.headers, given.body)
         assert head_of(given, KEEP).count(b"\r\n") == 6 + len(given.headers), given
         if self.digest() != before:
+            assert given.status == 200, (request, given)
             self.restore()
-            if given.status != 200:  # or was it the background task, which goes on with what was before?
-                before, again = self.digest(), await answered(self.questd, request)
-                assert (again.status, self.digest()) == (given.status, before), (request, given)
         return given
 
 
