@@ -42,8 +42,8 @@ BROKEN = """() => {
   const texts = (e) => [...e.childNodes].flatMap((n) => n.nodeType === 3 && n.data.trim() ? [n] : n.nodeType === 1 ? texts(n) : []);
   const lines = (n) => { const r = document.createRange(); r.selectNodeContents(n);
     return new Set([...r.getClientRects()].map((c) => Math.round(c.top))).size; };
-  return [...document.querySelectorAll(".brand, .queues td.num, .attributes td:nth-child(2)")].flatMap(texts)
-    .filter((n) => lines(n) > 1).map((n) => n.data.trim());
+  return [...document.querySelectorAll("button, .brand, .queues td.num, .messages .attributes td:nth-child(2)")]
+    .filter((e) => e.checkVisibility()).flatMap(texts).filter((n) => lines(n) > 1).map((n) => n.data.trim());
 }"""
 """Words and numbers that go over several lines and never should."""
 
@@ -116,6 +116,7 @@ async def test_every_page_looks_right(
         attributes = {"n" * 200: {"DataType": "String", "StringValue": "v" * 3000}}
         await sqs("SendMessage", QueueUrl="orders-dead", MessageBody="w" * 3000, MessageAttributes=attributes)
         await sqs("SendMessage", QueueUrl=LONG, MessageBody="x")
+        await sqs("TagQueue", QueueUrl="stock-events.fifo", Tags={"k" * 128: "v" * 256})
         await sqs.advance(1900)  # "31 min" is two words
         await history[0].look(questd[0])
         scene.remember(history[0])
