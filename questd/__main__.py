@@ -28,6 +28,7 @@ from questd import (
     scheme,
     settings,
     source,
+    terminal,
     workers,
 )
 from questd.embedded import StartFailed
@@ -163,7 +164,7 @@ def _print(text: str) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
     except OSError as error:
-        raise SystemExit(commands.unwritten(error)) from None
+        raise SystemExit(terminal.unwritten(error)) from None
 
 
 def _unload(read: Settings, options: argparse.Namespace) -> None:
