@@ -12,8 +12,8 @@ NOTHING_DUE = [-1, 0]
 DAY_MS = 86_400_000
 
 
-def _record(sent_ms: int, body: bytes = b"body") -> bytes:
-    return sent_ms.to_bytes(6) + b"." * 16 + b"\0\0\0\0" + body
+def _record(sent_ms: int) -> bytes:
+    return sent_ms.to_bytes(6) + b"." * 16 + b"\0\0\0\0body"
 
 
 def _first_due(quest: Quest) -> int:
