@@ -136,7 +136,7 @@ def _serve(read: Settings, options: argparse.Namespace) -> None:
     logs.configure(read)
     try:
         workers.run(read, lambda: settings.read(options.flags))
-    except StartFailed as refused:
+    except (BadSetting, StartFailed) as refused:
         if read.log_format == "text":
             raise
         log.critical("%s", hidden(str(refused)))  # nobody's mistake here

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from redis.exceptions import NoPermissionError
 
 from questd import declared, grants, library, loader, port, promises, scheme, source, tables, topology
-from questd.access import BadKeys, keys_of
+from questd.access import keys_of
 from questd.embedded import StartFailed, fitting, servers, socket_of, url_of
 from questd.primaries import client_of
 from questd.settings import BadSetting, Settings, hidden
@@ -75,7 +75,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
 def _found(look: Callable[[Settings], str], settings: Settings) -> Finding:
     try:
         return Finding(OK, look(settings))
-    except (BadSetting, BadKeys, StartFailed) as error:
+    except (BadSetting, StartFailed) as error:
         return Finding(WRONG, str(error))
 
 
