@@ -1,7 +1,7 @@
 """One client's HTTP/1.1 connection on the listener: requests to the core one after the other, answers out in order.
 
-It owns order, room and time on a connection; it knows nothing of SQS, and of HTTP when a connection ends. Plain
-requests are read by whole.py, all others by parser.py, and limits.py refuses what is too much.
+It owns order, room and time on a connection, and knows nothing of SQS. whole.py reads plain requests, parser.py all
+others, and limits.py refuses what is too much.
 """
 
 import asyncio
@@ -87,7 +87,7 @@ class Connection(asyncio.Protocol):
         self._counted = 0  # bytes of the unfinished request in it
         self._unread = 0  # bytes of answers in it
         self._since = 0.0  # when the client began with what it has not finished
-        self._begun = False  # whether that is a part of a request, for the parser
+        self._begun = False  # the parser's, at hand: every request looks at it
         self._turns: deque[tuple[Request | Answer, bool]] = deque()  # what is answered next; whether more may follow
         self._keep_open = True  # whether more may follow what is being answered
         self._errand: Errand | None = None
