@@ -41,11 +41,19 @@ DIGEST = """
 local digest, keys = '', redis.call('KEYS', '*')
 table.sort(keys)
 for _, key in ipairs(keys) do
-  if key ~= 'quest:lease' then digest = redis.sha1hex(digest .. key .. redis.call('DUMP', key)) end
+  local held = redis.call('DUMP', key)
+  if redis.call('TYPE', key).ok == 'hash' then
+    local field, fields = redis.call('HGETALL', key), {}
+    for i = 1, #field, 2 do fields[#fields + 1] = #field[i] .. ' ' .. field[i] .. field[i + 1] end
+    table.sort(fields)
+    held = table.concat(fields, ' ')
+  end
+  if key ~= 'quest:lease' then digest = redis.sha1hex(digest .. key .. held) end
 end
 return digest
 """
-"""All that a Redis holds but for the lease, which is renewed."""
+"""All that a Redis holds but for the lease, which is renewed. A hash is not what DUMP says of it: the order of its fields
+changes while Redis makes its table larger or smaller, which a read goes on with too."""
 
 
 class Place:
@@ -68,6 +76,8 @@ class Place:
         for body in "abc":
             await self.ask("SendMessage", QueueUrl="q", MessageBody=body)
         self.handle = (await self.ask("ReceiveMessage", QueueUrl="q"))["Messages"][0]["ReceiptHandle"]
+        for name in ("dead", "q", "q.fifo"):  # whenever the background task ticks, it is to find nothing to do
+            await self.questd.library.call("quest_tick", library.key_of(name), "never")
         self._kept = [(key, self.redis.dump(key)) for key in self.redis.keys("*") if key != b"quest:lease"]
 
     async def ask(self, action: str, **members: Any) -> dict[str, Any]:
@@ -104,10 +114,8 @@ class Place:
         check_answer(given.status, given.content_type, given.headers, given.body)
         assert head_of(given, KEEP).count(b"\r\n") == 6 + len(given.headers), given
         if self.digest() != before:
+            assert given.status == 200, (request, given)
             self.restore()
-            if given.status != 200:  # or was it the background task, which goes on with what was before?
-                before, again = self.digest(), await answered(self.questd, request)
-                assert (again.status, self.digest()) == (given.status, before), (request, given)
         return given
 
 

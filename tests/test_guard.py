@@ -37,8 +37,9 @@ def guarded(program: str, directory: Path | str = NOWHERE) -> Iterator[tuple[sub
 
 def test_end_of_input_ends_it() -> None:
     """When the pipe ends, as after SIGKILL of its holder, the program gets SIGTERM and the guard waits for it."""
-    program = TELL + "signal.signal(signal.SIGTERM, lambda *_: sys.exit(3)); print('set', flush=True); time.sleep(60)"
-    with guarded(program) as (process, pid):
+    # It waits with the signal blocked: one that comes just before a sleep would be heard only after it.
+    blocked = "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM]); print('set', flush=True);"
+    with guarded(TELL + blocked + "signal.sigwait([signal.SIGTERM]); sys.exit(3)") as (process, pid):
         assert process.stdin
         assert process.stdout
         assert process.stdout.readline() == "set\n"
