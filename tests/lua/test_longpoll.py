@@ -61,9 +61,7 @@ def test_wakes(quest: Quest, what: str) -> None:
 @pytest.mark.parametrize("give_up", [lambda quest, held: quest.change(held, 0), Quest.give_back])
 def test_giving_up_a_message_wakes(quest: Quest, give_up: Callable[[Quest, Message], object]) -> None:
     """A message whose visibility is changed to 0, or that is given back, wakes a process that waits."""
-    quest.create()
-    quest.send("a")
-    [held] = quest.receive()
+    [held] = quest.received("a")
     with quest.listening("quest:wake:p1") as ear:
         _wait(quest)
         give_up(quest, held)
