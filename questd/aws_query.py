@@ -135,7 +135,7 @@ def _members(tree: Tree, names: Iterable[str], entry: Iterable[str] = (), entry_
         elif name in MAPS:
             element, key = MAPS[name]
             nodes = _numbered(tree, element, name)
-            found = {node[key].get("", ""): _value(node.get("Value", {})) for node in nodes if key in node}
+            found = {node.get(key, {}).get("", ""): _value(node.get("Value", {})) for node in nodes}
         elif name == "Entries":
             found = [_members(node, entry) for node in _numbered(tree, entry_name, name)]
         else:

@@ -115,8 +115,7 @@ class SendMessageBatch(BatchAction):
         """Raise BatchTooLong: wrong entries count too, and the queue's own limit does not (contract 8.3)."""
         for entry in self.Entries:
             if isinstance(entry, Wrong):
-                given = {name: value for name, value in entry.given.items() if value is not None}
-                total += messages.size(vars(messages.Content.model_validate(given)))
+                total += messages.size(vars(_content(entry)))
         if total > most:
             raise errors.BatchTooLong(most, total)
 
@@ -130,6 +129,18 @@ class SendMessageBatch(BatchAction):
                 raise errors.BatchedWithoutGroup
             if given.get("MessageDeduplicationId") is None and not facts.ContentBasedDeduplication:
                 raise errors.NoDeduplicationId
+
+
+def _content(entry: Wrong) -> messages.Content:
+    """Return what of a wrong entry has a size. Raises what is wrong with the whole request if that cannot be read.
+
+    Of an entry with too many attributes nobody has looked at each so far.
+    """
+    given = {name: value for name, value in entry.given.items() if value is not None}
+    try:
+        return messages.Content.model_validate(given)
+    except ValidationError as error:
+        raise mistake(error) from error
 
 
 def _are_bare(entries: list[Entry], facts: Facts, most: int) -> bool:

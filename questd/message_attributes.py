@@ -96,9 +96,10 @@ def _check_type(kind: str, name: str, value: MessageAttributeValue) -> str:
         raise errors.NoAttributeType(kind, name)
     if len(value.DataType) > LENGTH_LIMIT:
         raise errors.AttributeTypeTooLong(kind)
-    prefix = value.DataType.partition(".")[0]
+    prefix, _, label = value.DataType.partition(".")
     if prefix not in TRANSPORT:
         raise errors.InvalidAttributeType(kind, name)
+    _check_characters(name, label)
     return prefix
 
 
@@ -119,9 +120,14 @@ def _check_value(kind: str, name: str, value: MessageAttributeValue) -> None:
         _check_text(kind, name, prefix, value.StringValue)
 
 
-def _check_text(kind: str, name: str, prefix: str, text: str) -> None:
+def _check_characters(name: str, text: str) -> None:
+    """Refuse what XML cannot show: a receiver of other characters would find the digest wrong."""
     if FORBIDDEN.search(text):
         raise errors.InvalidParameter(text, name, errors.InvalidMessageContents().message)
+
+
+def _check_text(kind: str, name: str, prefix: str, text: str) -> None:
+    _check_characters(name, text)
     if prefix == "Number" and not NUMBER.fullmatch(text):
         raise errors.AttributeNotANumber(kind, name)
 

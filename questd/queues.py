@@ -31,14 +31,6 @@ PREFIX = re.compile(r"[A-Za-z0-9_.-]{1,80}", re.ASCII)
 Texts = dict[str, str]
 
 
-def _new_name(name: str) -> str:
-    if not name:
-        raise errors.EmptyQueueName
-    if not QUEUE_NAME.fullmatch(name):
-        raise errors.InvalidQueueName
-    return name
-
-
 def _known_names(names: list[str]) -> list[str]:
     for name in names:
         if name not in READABLE:
@@ -111,9 +103,19 @@ def _allows(attributes: Mapping[str, str], source_arn: str) -> bool:
 class CreateQueue(Action):
     """Make a queue; one that is there already with the same attributes is as good."""
 
-    QueueName: Annotated[str, AfterValidator(_new_name)]
+    QueueName: str
     Attributes: Texts | None = None
     tags: Texts | None = None
+
+    def model_post_init(self, _context: object, /) -> None:
+        """Check the name, of which AWS says something else where it is to be a FIFO queue's (contract 2.1)."""
+        name, given = self.QueueName, self.Attributes or {}
+        if not name:
+            raise errors.EmptyQueueName
+        if given.get("FifoQueue", "").lower() == "true" and not name.endswith(FIFO):
+            raise errors.InvalidFifoQueueName
+        if not QUEUE_NAME.fullmatch(name) or (name.endswith(FIFO) and "FifoQueue" not in given):
+            raise errors.InvalidQueueName
 
     async def __call__(self, questd: Questd, request: Request) -> dict[str, Any]:
         """Make it and return its URL."""
@@ -156,14 +158,8 @@ class CreateQueue(Action):
 
     def _scope(self) -> str | None:
         """Return the DeduplicationScope that a new FIFO queue has by default, None for a standard queue."""
-        given = self.Attributes or {}
-        fifo = given.get("FifoQueue", "").lower()
-        if fifo == "true" and not self.QueueName.endswith(FIFO):
-            raise errors.InvalidFifoQueueName
-        if fifo == "false":
+        if (self.Attributes or {}).get("FifoQueue", "").lower() == "false":
             raise errors.UnknownAttribute("FifoQueue")
-        if self.QueueName.endswith(FIFO) and "FifoQueue" not in given:
-            raise errors.InvalidQueueName
         return "queue" if self.QueueName.endswith(FIFO) else None
 
 

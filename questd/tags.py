@@ -17,7 +17,8 @@ from questd.request import Request
 
 TAGS, KEY_LENGTH, VALUE_LENGTH = 50, 128, 256
 
-CHARACTERS = re.compile(r"[\w\s.:/=+@-]*")
+CHARACTERS = re.compile(r"(?:[\w\s.:/=+@-](?<![\v\f\x1c-\x1f]))*")
+"""Of keys and values; but not the white space that XML has not."""
 
 Tags = dict[str, str]
 

@@ -280,6 +280,12 @@ async def test_json_on_the_path_of_a_queue(sqs: Sqs) -> None:
             ),
         ),
         (
+            "SendMessage",
+            {"MessageBody": "x", "MessageAttribute__1__Value__DataType": "String"},
+            (400, "InvalidParameterValue", "The request must contain non-empty message (user) attribute names."),
+        ),
+        ("SetQueueAttributes", {"Attribute__1__Value": "5"}, (400, "InvalidAttributeName", "Unknown Attribute .")),
+        (
             "DeleteMessage",
             {"ReceiptHandle": "x<\x02"},
             (404, "ReceiptHandleIsInvalid", 'The input receipt handle "x<\ufffd" is not a valid receipt handle.'),

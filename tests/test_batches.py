@@ -83,6 +83,20 @@ async def test_a_batch_is_1_mib_at_most(sqs: Sqs) -> None:
     assert len((await sqs("SendMessageBatch", QueueUrl=url, Entries=small))["Successful"]) == 10
 
 
+async def test_attributes_that_cannot_be_read_fail_the_whole_batch(sqs: Sqs) -> None:
+    """An entry with too many attributes fails alone, but with one that is none among them nothing is stored."""
+    url = await sqs.create()
+    given = entries(2)
+    given[0]["MessageAttributes"] = {f"a{i}": {"DataType": "String", "StringValue": "x"} for i in range(11)}
+    reply = await sqs("SendMessageBatch", QueueUrl=url, Entries=given)
+    assert [entry["Id"] for entry in reply["Failed"]] == ["id_0"]
+    for none in (5, {"DataType": 5}, {"DataType": "Binary", "BinaryValue": "%"}):
+        given[0]["MessageAttributes"]["a7"] = none
+        wrong = await sqs.ask("SendMessageBatch", QueueUrl=url, Entries=given)
+        assert wrong.error[:2] == (400, "MalformedInput")
+    assert await sqs.attributes(url, "ApproximateNumberOfMessages") == {"ApproximateNumberOfMessages": "1"}
+
+
 async def test_entries_have_their_own_delay_and_attributes(sqs: Sqs) -> None:
     """DelaySeconds and attributes are an entry's own."""
     url = await sqs.create()

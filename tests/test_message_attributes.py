@@ -160,10 +160,11 @@ def test_utf8_is_looked_at_as_text_is() -> None:
 
 @pytest.mark.parametrize("character", "\0\x08\x13\uffff")
 def test_forbidden_characters_in_a_value(character: str) -> None:
-    """A text obeys the body's rule, but what breaks it is an invalid parameter (contract 4.3)."""
-    with pytest.raises(errors.InvalidParameter, match="Reason: Invalid characters found") as caught:
-        USER.validate_python({"X": text(character)})
-    assert caught.value.code == "InvalidParameterValue"
+    """A text and a type's label obey the body's rule, but what breaks it is an invalid parameter (contract 4.3)."""
+    for value in (text(character), text("x", f"String.{character}")):
+        with pytest.raises(errors.InvalidParameter, match="Reason: Invalid characters found") as caught:
+            USER.validate_python({"X": value})
+        assert caught.value.code == "InvalidParameterValue"
 
 
 @pytest.mark.parametrize("value", ["x1", "1x", " 1", "1\n", ".", "e5", "٣", "NaN", "0x10"])

@@ -344,6 +344,12 @@ async def test_strict_aws_waits_60_seconds(redis_server: RedisServer) -> None:
     ("name", "given", "code", "text"),
     [
         ("q", {"FifoQueue": "true"}, "InvalidParameterValue", "must end with .fifo suffix and be 1 to 80 in length."),
+        (
+            "q.FIFO",
+            {"FifoQueue": "True"},
+            "InvalidParameterValue",
+            "must end with .fifo suffix and be 1 to 80 in length.",
+        ),
         ("q", {"FifoQueue": "false"}, "InvalidAttributeName", "Unknown Attribute FifoQueue."),
         ("q.fifo", {"FifoQueue": "false"}, "InvalidAttributeName", "Unknown Attribute FifoQueue."),
         ("q.fifo", {}, "InvalidParameterValue", NAME_TEXT),

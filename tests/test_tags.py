@@ -46,6 +46,14 @@ async def test_tags_at_creation(sqs: Sqs) -> None:
             "Tag keys may only contain unicode letters, digits, whitespace, or one of these symbols: _ . : / = + - @",
         ),
         (
+            {"a\u001f": "x"},
+            "Tag keys may only contain unicode letters, digits, whitespace, or one of these symbols: _ . : / = + - @",
+        ),
+        (
+            {"a": "x\u000b"},
+            "Tag values may only contain unicode letters, digits, whitespace, or one of these symbols: _ . : / = + - @",
+        ),
+        (
             {"a": "x\u0000"},
             "Tag values may only contain unicode letters, digits, whitespace, or one of these symbols: _ . : / = + - @",
         ),
