@@ -28,6 +28,7 @@ from questd import (
     scheme,
     settings,
     source,
+    terminal,
     workers,
 )
 from questd.embedded import StartFailed
@@ -135,7 +136,7 @@ def _serve(read: Settings, options: argparse.Namespace) -> None:
     logs.configure(read)
     try:
         workers.run(read, lambda: settings.read(options.flags))
-    except StartFailed as refused:
+    except (BadSetting, StartFailed) as refused:
         if read.log_format == "text":
             raise
         log.critical("%s", hidden(str(refused)))  # nobody's mistake here
@@ -163,7 +164,7 @@ def _print(text: str) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
     except OSError as error:
-        raise SystemExit(commands.unwritten(error)) from None
+        raise SystemExit(terminal.unwritten(error)) from None
 
 
 def _unload(read: Settings, options: argparse.Namespace) -> None:
