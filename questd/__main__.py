@@ -4,17 +4,12 @@ It owns what users read when something is wrong: one line that begins with "ques
 ask a running server for is in commands.py.
 """
 
-import signal
-
-_interrupt = signal.getsignal(signal.SIGINT)
-if _interrupt is signal.default_int_handler:  # to import it all takes a second, and Ctrl-C would show where that is
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
 import argparse
 import asyncio
 import logging
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from pathlib import Path
@@ -34,12 +29,11 @@ from questd import (
     scheme,
     settings,
     source,
+    terminal,
     workers,
 )
 from questd.embedded import StartFailed
 from questd.settings import BadSetting, Settings, hidden
-
-signal.signal(signal.SIGINT, _interrupt)
 
 log = logging.getLogger(__name__)
 
@@ -158,7 +152,7 @@ def _serve(read: Settings, options: argparse.Namespace) -> None:
     logs.configure(read)
     try:
         workers.run(read, lambda: settings.read(options.flags))
-    except StartFailed as refused:
+    except (BadSetting, StartFailed) as refused:
         if read.log_format == "text":
             raise
         log.critical("%s", hidden(str(refused)))  # nobody's mistake here
@@ -186,7 +180,7 @@ def _print(text: str) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
     except OSError as error:
-        raise SystemExit(commands.unwritten(error)) from None
+        raise SystemExit(terminal.unwritten(error)) from None
 
 
 def _unload(read: Settings, options: argparse.Namespace) -> None:

@@ -21,6 +21,7 @@ from questd.action import FACTS_LIMIT, Action, CallAction, Questd, QueueAction
 from questd.actions import ACTIONS
 from questd.namespaces import QUEUE_NAME
 from questd.request import Request
+from questd.settings import BadSetting
 from questd.signatures import signer
 
 EVERYTHING = "*:*"
@@ -31,10 +32,6 @@ ROOT = 0
 
 FRESH_SECONDS = 1.0
 """How old a policy may be by which a process judges: another one may have changed it."""
-
-
-class BadKeys(Exception):
-    """Access keys cannot be used; the text says which and why, and never a secret."""
 
 
 def _right(text: str) -> str:
@@ -69,7 +66,10 @@ Keys = dict[str, Key]
 
 
 def keys_of(file: Path | None, listed: str | None) -> Keys:
-    """Return the keys in a file (a TOML table for each id) and in a list `id:secret,id:secret`. Raises BadKeys."""
+    """Return the keys in a file (a TOML table for each id) and in a list `id:secret,id:secret`.
+
+    Raises BadSetting, which never tells a secret.
+    """
     return (_read(file) if file else {}) | (_listed(listed) if listed else {})
 
 
@@ -77,17 +77,17 @@ def _read(file: Path) -> Keys:
     try:
         status = file.stat()
         if stat.S_IMODE(status.st_mode) & 0o077:
-            raise BadKeys(f"{file} can be read by others than its owner: chmod 600 {file}")
+            raise BadSetting(f"{file} can be read by others than its owner: chmod 600 {file}")
         if status.st_uid not in {os.geteuid(), ROOT}:
-            raise BadKeys(f"{file} belongs to another user, who could change the keys: chown it")
+            raise BadSetting(f"{file} belongs to another user, who could change the keys: chown it")
         if not os.access(file, os.R_OK):
-            raise BadKeys(f"{file} cannot be read")
+            raise BadSetting(f"{file} cannot be read")
         return TypeAdapter(Keys).validate_python(tomllib.loads(file.read_text()))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        raise BadKeys(f"{file}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise BadSetting(f"{file}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadKeys(f"{file}: {error}") from None
+        raise BadSetting(f"{file}: {error}") from None
 
 
 def _listed(text: str) -> Keys:
@@ -98,9 +98,9 @@ def _listed(text: str) -> Keys:
             keys[name] = Key(secret=secret)
         except ValidationError:
             text = f"key {number} of --keys (QUESTD_KEYS) should be id:secret, the secret of 8 characters or more"
-            raise BadKeys(text) from None
+            raise BadSetting(text) from None
         if not name:
-            raise BadKeys(f"key {number} of --keys (QUESTD_KEYS) has no id")
+            raise BadSetting(f"key {number} of --keys (QUESTD_KEYS) has no id")
     return keys
 
 

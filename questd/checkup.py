@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from redis.exceptions import NoPermissionError
 
-from questd import declared, grants, library, loader, port, promises, scheme, source, topology
-from questd.access import BadKeys, keys_of
+from questd import declared, grants, library, loader, port, promises, scheme, source, tables, topology
+from questd.access import keys_of
 from questd.embedded import StartFailed, fitting, servers, socket_of, url_of
 from questd.primaries import client_of
 from questd.settings import BadSetting, Settings, hidden
@@ -75,7 +75,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
 def _found(look: Callable[[Settings], str], settings: Settings) -> Finding:
     try:
         return Finding(OK, look(settings))
-    except (BadSetting, BadKeys, StartFailed) as error:
+    except (BadSetting, StartFailed) as error:
         return Finding(WRONG, str(error))
 
 
@@ -103,7 +103,7 @@ def _certificate(settings: Settings) -> str:
 def _queues(settings: Settings) -> str:
     if settings.config is None:
         return "queues: none declared, for no --config is given"
-    queues = declared.read(settings)
+    queues = tables.read(settings)
     if not settings.redis_url and (settings.ephemeral or not (settings.data_dir / "server").exists()):
         declared.check_new(queues)  # no server has kept data there
     return f"queues: {len(queues)} declared in {settings.config}"

@@ -62,7 +62,7 @@ def region_of(url: str) -> str:
     return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or REGION
 
 
-def endpoint_of(chosen: str | None, queue: str = "") -> str:
+def endpoint_of(chosen: str | None, queue: str) -> str:
     """Return the server to ask: the chosen one, else that of a queue's URL, else QUESTD_ENDPOINT, else this machine."""
     found = chosen or (queue if is_url(queue) else os.environ.get(ENDPOINT) or LOCAL)
     try:

@@ -5,9 +5,7 @@ It must not know how a command does its work, nor anything of the server's own s
 
 import argparse
 import asyncio
-import os
 import re
-import signal
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -17,7 +15,7 @@ from questd import archive, exchange, imports, listing, mirror, upkeep
 from questd.client import LOCAL, Client, Refused, connected, endpoint_of
 from questd.peek import STATES
 from questd.settings import ENDPOINT, BadSetting, hidden
-from questd.terminal import Misused, Screen
+from questd.terminal import Misused, Screen, unwritten
 
 MORE = f"""\
 A queue is a name or a URL. The server is that of --endpoint, else of the queue's URL, else of {ENDPOINT}, else
@@ -309,13 +307,3 @@ def run(command: Command, options: argparse.Namespace) -> int:
     except OSError as error:
         return unwritten(error)
     return 0
-
-
-def unwritten(error: OSError) -> int:
-    """Return the exit status when standard output takes no more, and say why, unless who reads has seen enough."""
-    # Python would try to write what is left once more at its end, and complain.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    if isinstance(error, BrokenPipeError):
-        return 128 + signal.SIGPIPE
-    sys.stderr.write(f"questd: what was found cannot be written: {error.strerror}\n")
-    return 1

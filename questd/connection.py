@@ -1,7 +1,7 @@
 """One client's HTTP/1.1 connection on the listener: requests to the core one after the other, answers out in order.
 
-It owns order, room and time on a connection; it knows HTTP and nothing of SQS. Plain requests are read by whole.py;
-httptools parses all others (2 µs a request, where aiohttp's parser takes 7), and limits.py refuses what is too much.
+It owns order, room and time on a connection, and knows nothing of SQS. whole.py reads plain requests, parser.py all
+others, and limits.py refuses what is too much.
 """
 
 import asyncio
@@ -11,16 +11,14 @@ import select
 from collections import deque
 from dataclasses import dataclass, field
 from functools import cached_property
-from http import HTTPStatus
 from typing import Any, cast
-
-from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from questd.action import Questd
 from questd.answer import Answer
 from questd.errand import Errand
-from questd.heads import CLOSE, CONTINUE, KEEP, NAMES, head_of
-from questd.limits import Limits, Refused, refused
+from questd.heads import CLOSE, CONTINUE, KEEP, head_of
+from questd.limits import Limits, Refused
+from questd.parser import Parser
 from questd.request import Request
 from questd.whole import request_of
 
@@ -82,20 +80,14 @@ class Connection(asyncio.Protocol):
         self.answering: Request | None = None
         self._shared = shared
         self._limits = shared.limits
-        self._parser = HttpRequestParser(self)
         self._over = False  # whether nothing more is read
         self._ended = False  # whether the client has ended its input
         self._unparsed = b""
-        self._fed = 0  # bytes of this request, the body's included
         self._kept = 0  # this connection's part of what all keep
         self._counted = 0  # bytes of the unfinished request in it
         self._unread = 0  # bytes of answers in it
         self._since = 0.0  # when the client began with what it has not finished
-        self._begun = self._headed = self._expecting = False
-        self._target = b""
-        self._headers: dict[str, str] = {}
-        self._filling: dict[str, str] = {}  # headers as they come; trailers, once all of these have
-        self._body: bytes | bytearray = b""
+        self._begun = False  # the parser's, at hand: every request looks at it
         self._turns: deque[tuple[Request | Answer, bool]] = deque()  # what is answered next; whether more may follow
         self._keep_open = True  # whether more may follow what is being answered
         self._errand: Errand | None = None
@@ -111,6 +103,7 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         address = transport.get_extra_info("peername")
         self._peer = str(address[0]) if address else ""
+        self._parser = Parser(self._limits, self._peer, self._line_up)
         self._shared.connections.add(self)
         self.lost = self._loop.create_future()
         self._await_next()
@@ -169,7 +162,7 @@ class Connection(asyncio.Protocol):
         if self._lingering:
             self._lingering.cancel()
         self._errand = self._lingering = None
-        del self._parser
+        self._parser.close()
 
     def pause_writing(self) -> None:
         """Begin no other request: the client does not read. With too much unread already, it has to go."""
@@ -189,61 +182,6 @@ class Connection(asyncio.Protocol):
         elif not (self.answering or self._over):
             self._await_next()
 
-    # What the parser tells.
-
-    def on_message_begin(self) -> None:
-        """Begin a request."""
-        self._begun = True
-        self._headed = self._expecting = False
-        self._fed = 0
-        self._target = self._body = b""
-        self._filling = {}
-
-    def on_url(self, url: bytes) -> None:
-        """Take the target, or a part of it."""
-        self._target += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header; the first counts. Trailers are passed over."""
-        headers = self._filling
-        key = NAMES[name.decode()]
-        if key not in headers:
-            headers[key] = value.decode("utf-8", "surrogateescape").rstrip(" \t")
-        elif key == "host" and not self._headed:
-            raise refused(HTTPStatus.BAD_REQUEST, "two Host headers")
-
-    def on_headers_complete(self) -> None:
-        """Refuse what no body shall follow."""
-        self._headed = True
-        headers = self._headers = self._filling
-        self._filling = {}
-        version = self._parser.get_http_version()
-        self._limits.check_head(headers, version)
-        self._expecting = "expect" in headers and version != "1.0"  # who speaks that would not know 100
-
-    def on_body(self, piece: bytes) -> None:
-        """Take a part of the body."""
-        if self._body:  # not a list of pieces: a million small ones would take many times their bytes
-            self._body = bytearray(self._body) if isinstance(self._body, bytes) else self._body
-            self._body += piece
-        else:
-            self._body = piece
-        self._limits.check_body(len(self._body))
-
-    def on_message_complete(self) -> None:
-        """Line up the request."""
-        self._begun = False
-        # A client of HTTP/1.0 that wants to go on would have to be told so, or waits for the end of the connection.
-        goes_on = self._parser.should_keep_alive() and self._parser.get_http_version() != "1.0"
-        keep = goes_on and not self._parser.should_upgrade()
-        body = bytes(self._body)
-        if self._counted:
-            self._keep((len(body) if len(body) > SLICE else 0) - self._counted)
-            self._counted = 0
-        method, target = self._parser.get_method().decode(), self._target.decode("utf-8", "surrogateescape")
-        self._turns.append((Request(method, target, self._headers, body, self._peer), keep))
-        self._over = not keep
-
     # From bytes to turns.
 
     def _parse_some(self, data: bytes) -> None:
@@ -251,7 +189,7 @@ class Connection(asyncio.Protocol):
         view = memoryview(data)
         parsed = 0
         while parsed < len(data) and len(self._turns) < PIPELINED and not self._over:
-            most = max(SLICE, self._lacking())
+            most = max(SLICE, self._parser.lacking)
             self._parse(view[parsed : parsed + most])
             parsed += most
         rest = b"" if self._over else data[parsed:]
@@ -260,38 +198,33 @@ class Connection(asyncio.Protocol):
         self._keep(len(rest) - len(self._unparsed))
         self._unparsed = rest
 
-    def _lacking(self) -> int:
-        """Return how many bytes the body that has begun still lacks: no request is among them."""
-        return int(self._headers.get("content-length", 0)) - len(self._body) if self._begun and self._headed else 0
-
     def _parse(self, piece: bytes | memoryview) -> None:
-        begun = self._begun
+        begun, parser = self._begun, self._parser
         try:
-            self._parser.feed_data(piece)
-            self._fed += len(piece)
-            if self._begun:
-                self._check_unfinished()
-        except HttpParserUpgrade:
-            self._over = True  # the request before it is answered in HTTP/1.1
-        except (HttpParserError, Refused) as error:
-            reason = error if isinstance(error, Refused) else error.__context__
-            if not isinstance(reason, Refused):
-                reason = refused(HTTPStatus.BAD_REQUEST, f"this is not HTTP: {error}")
+            parser.feed(piece)
+            if parser.begun:
+                self._keep(parser.size - self._counted)
+                self._counted = parser.size
+                self._limits.check_kept(self._shared.kept)
+        except Refused as reason:
             if not self._over:
                 self._turns.append((reason.answer, False))
                 self._over = True
-            self._body = b""
+            parser.body = b""
             self._keep(-self._counted)
             self._counted = 0
+        self._begun = parser.begun
         if self._begun and not (self.answering or self._turns or self._is_full):
             self._await_rest(begun=begun)
 
-    def _check_unfinished(self) -> None:
-        """Refuse a request that is too long already, or for whose beginning there is no room."""
-        self._limits.check_unfinished(self._fed, self._filling, len(self._body))
-        self._keep(self._fed - self._counted)
-        self._counted = self._fed
-        self._limits.check_kept(self._shared.kept)
+    def _line_up(self, request: Request, keep: bool) -> None:  # noqa: FBT001  # the parser's
+        """Take a request that has come whole; `keep`: more may follow."""
+        if self._counted:
+            size = len(request.body)
+            self._keep((size if size > SLICE else 0) - self._counted)
+            self._counted = 0
+        self._turns.append((request, keep))
+        self._over = not keep
 
     def _keep(self, more: int) -> None:
         """Count bytes that this connection keeps from now on, or, with less than 0, keeps no more."""
@@ -303,10 +236,11 @@ class Connection(asyncio.Protocol):
         """Give the client time for the rest of its request, and leave to send it."""
         if not begun:
             self._since = self._loop.time()
-        self.deadline = self._since + (_time_for(len(self._body)) if self._headed else HEAD_SECONDS)
-        if self._expecting:
-            self._expecting = False
-            if not self._body:
+        parser = self._parser
+        self.deadline = self._since + (_time_for(len(parser.body)) if parser.headed else HEAD_SECONDS)
+        if parser.expecting:
+            parser.expecting = False
+            if not parser.body:
                 self._transport.write(CONTINUE)
 
     # From turns to answers.

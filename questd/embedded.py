@@ -27,6 +27,7 @@ from redis.retry import Retry
 
 from questd import allocator
 from questd.settings import Settings
+from questd.source import OLDEST_REDIS
 
 LOCK_PATIENCE = 5
 """Seconds that a second questd waits for the data directory: a server that is ending needs a moment."""
@@ -39,9 +40,6 @@ SOCKET_PATH_LIMIT = 100
 
 TORN = "short read while loading the AOF"
 """What a server logs that finds its file torn by a power loss, and cuts off the end."""
-
-OLDEST = (7,)
-"""Functions came with Redis 7.0."""
 
 INSTALL = {
     "valkey": "apt install valkey-server, brew install valkey",
@@ -74,7 +72,7 @@ def servers() -> Iterator[Server]:
             command = [path, "--version"]
             shown = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)  # noqa: S603
             found = re.match(r"(Valkey|Redis) server v=([\d.]*\d)(?:.* malloc=(\w+))?", shown.stdout)
-            if found and (version := _numbers(found[2])) >= OLDEST:
+            if found and (version := _numbers(found[2])) >= (OLDEST_REDIS,):
                 yield Server(path, found[1].lower(), version, found[3] or "")
 
 
@@ -108,7 +106,7 @@ def fitting(directory: Path | None, found: Iterable[Server]) -> Server:
             return server
     if wrote is None:
         raise StartFailed(
-            "no Redis or Valkey server of version 7 or newer found: install one "
+            f"no Redis or Valkey server of version {OLDEST_REDIS} or newer found: install one "
             f"({INSTALL['redis']}), or name a running one with --redis-url"
         )
     raise StartFailed(

@@ -58,7 +58,7 @@ def of_json(line: bytes) -> Entry:
     return {name: found[name] for name in (*SENT, *GROUPED) if name in found}
 
 
-def for_queue(entry: Entry, queue: str, group: str | None = None) -> Entry:
+def for_queue(entry: Entry, queue: str, group: str | None) -> Entry:
     """Return an entry as a queue takes it; `group` is for those without one.
 
     Only a FIFO queue has deduplication ids, and there a message that has none is told from others by its MessageId.

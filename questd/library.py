@@ -16,12 +16,9 @@ from questd import errors, topology
 from questd.calls import awaited
 from questd.pipeline import Pipeline, RedisUnavailable
 from questd.primaries import Call, Execute, Primaries, Route, client_of
-from questd.source import text, version
+from questd.source import OLDEST_REDIS, text, version
 
 log = logging.getLogger(__name__)
-
-OLDEST_REDIS = 7
-"""Functions came with Redis 7.0; every Valkey has them."""
 
 AGAIN_SECONDS = 3.0
 """How long a call is repeated while its queue moves from one server to another."""
@@ -106,7 +103,8 @@ async def server_of(client: Redis, *, clustered: bool) -> str:
         return f"Valkey {server['valkey_version']}"
     found = str(server["redis_version"])
     if int(found.split(".", maxsplit=1)[0]) < OLDEST_REDIS:
-        raise LibraryRefused(f"this Redis is version {found}, too old for questd: it needs Redis 7 or Valkey")
+        needed = f"it needs Redis {OLDEST_REDIS} or Valkey"
+        raise LibraryRefused(f"this Redis is version {found}, too old for questd: {needed}")
     return f"Redis {found}"
 
 

@@ -39,14 +39,15 @@ class Limits:
 
     def check_head(self, headers: Mapping[str, str], version: str) -> None:
         """Refuse what no body shall follow."""
-        self._check_number(headers)
+        if len(headers) > self.headers:
+            raise self._too_many()
         coding = headers.get("transfer-encoding")
         if coding and (version == "1.0" or coding.lower() != "chunked"):
             raise refused(HTTPStatus.NOT_IMPLEMENTED, "the only Transfer-Encoding is chunked, in HTTP/1.1")
         if "host" not in headers and version != "1.0":
             raise refused(HTTPStatus.BAD_REQUEST, "no Host header")
         self.check_body(int(headers.get("content-length", 0)))
-        if version != "1.0" and headers.get("expect", "100-continue").lower() != "100-continue":
+        if "expect" in headers and version != "1.0" and headers["expect"].lower() != "100-continue":
             raise refused(HTTPStatus.EXPECTATION_FAILED, "only 100-continue can be expected")
 
     def check_body(self, size: int) -> None:
@@ -56,14 +57,14 @@ class Limits:
 
     def check_unfinished(self, size: int, headers: Mapping[str, str], body_size: int) -> None:
         """Refuse a request of which so much has come, when its head, or what stands between its chunks, is too long."""
-        self._check_number(headers)
+        if len(headers) > self.headers:
+            raise self._too_many()
         if size > self._head + CHUNK_FACTOR * body_size:
             why = f"more than {self._head} bytes of headers"
             raise refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, why)
 
-    def _check_number(self, headers: Mapping[str, str]) -> None:
-        if len(headers) > self.headers:
-            raise refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"more than {self.headers} headers")
+    def _too_many(self) -> Refused:
+        return refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"more than {self.headers} headers")
 
     def check_kept(self, size: int) -> None:
         """Refuse what there is no room for: so much all connections would keep."""

@@ -71,7 +71,7 @@ async def scrape(questd: Questd, accept: str) -> tuple[bytes, str]:
 async def _queues(questd: Questd) -> Queues | None:
     """Return how the queues are; None while Redis cannot say it."""
     try:
-        names = sorted((await registry.names(questd.library))[0])
+        names, _ = await registry.names(questd.library)
     except errors.ServiceUnavailable:
         return None
     looked_at = names[:QUEUES]

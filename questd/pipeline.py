@@ -35,6 +35,9 @@ LAST_LOOK = 0.001
 
 PING = pack_command(("PING",))
 
+Held = list[tuple[Call, Any]]
+"""Writes and their replies, of which nobody hears before they are proved."""
+
 
 class RedisUnavailable(Exception):
     """Redis cannot do it now, or did it and could not say so; the text says why."""
@@ -72,7 +75,7 @@ class Pipeline:
         self._find = find
         self._durability = durability
         self._proof: Proof | None = None
-        self._held: list[tuple[Call, Any]] | None = None  # writes and their replies, while a proof is waited for
+        self._held: Held | None = None  # while a proof is waited for
         self._deadline = deadline
         self._max_calls = max_calls
         self._max_bytes = max_bytes
@@ -281,7 +284,7 @@ class Pipeline:
         self._held = []
         return self._asking(proof, key, self._held)
 
-    def _asking(self, proof: Proof, key: str, held: list[tuple[Call, Any]], *, again: bool = False) -> list[Call]:
+    def _asking(self, proof: Proof, key: str, held: Held, *, again: bool = False) -> list[Call]:
         commands = proof.commands(key)
         futures = [self._loop.create_future() for _ in commands]
         asking = [
@@ -289,17 +292,10 @@ class Pipeline:
         ]
         self._bytes += sum(len(call.packed) for call in asking)
         replies = asyncio.gather(*futures, return_exceptions=True)
-        replies.add_done_callback(partial(self._proved, proof, key, held, again))
+        replies.add_done_callback(partial(self._proved, proof, key, held, again=again))
         return asking
 
-    def _proved(
-        self,
-        proof: Proof,
-        key: str,
-        held: list[tuple[Call, Any]],
-        again: bool,  # noqa: FBT001  # partial's
-        replies: asyncio.Future[list[Any]],
-    ) -> None:
+    def _proved(self, proof: Proof, key: str, held: Held, replies: asyncio.Future[list[Any]], *, again: bool) -> None:
         """Let the callers of writes hear of them, or of what is wrong."""
         if held is not self._held:
             return  # the connection was lost, and they have heard of that

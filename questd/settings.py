@@ -29,7 +29,7 @@ MOST = 10**12
 """The most messages that can be set: beyond what any Redis holds, and exact in Lua."""
 
 TABLES = frozenset({"queues"})
-"""What the TOML file may hold beside settings (declared.py)."""
+"""What the TOML file may hold beside settings (tables.py)."""
 
 ENDPOINT = f"{PREFIX}ENDPOINT"
 """Where the command line finds a server: a variable that is no setting of one."""

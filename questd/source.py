@@ -1,4 +1,4 @@
-"""The source of the Functions library `quest`: its Lua files put together, and which version they are.
+"""The source of the Functions library `quest`: its Lua files put together, which version they are, and what runs them.
 
 It must not know any Redis.
 """
@@ -13,6 +13,9 @@ FILES = (
     "grants",
 )
 """In this order: a later file uses what an earlier one defined."""
+
+OLDEST_REDIS = 7
+"""Functions came with Redis 7.0; every Valkey has them."""
 
 OWN = frozenset({"background", "figures", "durability", "grants", "quest_api", "clock"})
 """Files that define nothing for others: each is a block of its own, as Lua has 200 locals in one at most."""

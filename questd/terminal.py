@@ -5,6 +5,8 @@ It owns which of the two is shown, and that nothing in a message can steer a ter
 
 import contextlib
 import json
+import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -167,3 +169,13 @@ def state(message: Mapping[str, Any]) -> str:
 def age(message: Mapping[str, Any]) -> str:
     """Return how long ago a message was sent."""
     return texts.age(time.time() * 1000 - int(message["Attributes"]["SentTimestamp"]))
+
+
+def unwritten(error: OSError) -> int:
+    """Return the exit status when standard output takes no more, and say why, unless who reads has seen enough."""
+    # Python would try to write what is left once more at its end, and complain.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(error, BrokenPipeError):
+        return 128 + signal.SIGPIPE
+    sys.stderr.write(f"questd: what was found cannot be written: {error.strerror}\n")
+    return 1

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import NoReturn
 
-from questd import declared, descriptors, loader, logs, port, promises, worker
-from questd.access import BadKeys, keys_of
+from questd import descriptors, loader, logs, port, promises, tables, worker
+from questd.access import keys_of
 from questd.actions import NAMES
 from questd.counts import Counts, Page
 from questd.crew import Crew, Forked
@@ -69,14 +69,11 @@ def run(settings: Settings, again: Callable[[], Settings]) -> None:
 
 
 def check(settings: Settings) -> None:
-    """Raise BadSetting when settings do not fit together, StartFailed when the files that they name cannot be used."""
+    """Raise BadSetting or StartFailed when settings do not fit together, or what they name cannot be used."""
     port.check(settings)
     promises.check(settings)
-    declared.read(settings)
-    try:
-        keys_of(settings.keys_file, settings.keys)
-    except BadKeys as error:
-        raise StartFailed(str(error)) from None
+    tables.read(settings)
+    keys_of(settings.keys_file, settings.keys)
     tls(settings)
 
 

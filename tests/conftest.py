@@ -13,6 +13,7 @@ from tests.client import Sqs, serving
 from tests.clusters import ClusterServers, cluster
 from tests.people import People
 from tests.servers import RedisServer, running
+from tests.visitor import Visitor, visiting
 
 # Whoever wants the console says so: tests run beside each other, and beside a questd that somebody uses.
 os.environ["QUESTD_CONSOLE_PORT"] = "off"
@@ -55,6 +56,13 @@ async def sqs(redis_server: RedisServer, request: pytest.FixtureRequest) -> Asyn
     """Give a client of a questd on an empty Redis, once on each front."""
     async with serving(redis_server.url, front=request.param) as client:
         yield client
+
+
+@pytest.fixture
+async def both(redis_server: RedisServer) -> AsyncIterator[tuple[Visitor, Sqs]]:
+    """Give somebody at a console, and a client of the same queues."""
+    async with visiting(redis_server.url) as pair:
+        yield pair
 
 
 @pytest.fixture

@@ -18,12 +18,12 @@ from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 from questd import access, errors
-from questd.access import Access, BadKeys, Key, Principal, Resource, keys_of, why_not
+from questd.access import Access, Key, Principal, Resource, keys_of, why_not
 from questd.action import Questd
 from questd.messages import DeleteMessage, SendMessage
 from questd.queues import CreateQueue
 from questd.request import Request
-from questd.settings import Settings
+from questd.settings import BadSetting, Settings
 from tests.boto import client_of
 from tests.client import Sqs, serving
 from tests.servers import RedisServer
@@ -76,7 +76,7 @@ def test_keys_come_from_a_file_and_from_a_list(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o644])
 def test_a_file_that_others_can_read(tmp_path: Path, mode: int) -> None:
     """Secrets that others can read are refused, with what to do."""
-    with pytest.raises(BadKeys, match="chmod 600"):
+    with pytest.raises(BadSetting, match="chmod 600"):
         keys_of(keys_file(tmp_path, FILE, mode), None)
 
 
@@ -88,7 +88,7 @@ def test_a_file_of_somebody_else(tmp_path: Path) -> None:
     assert keys_of(tmp_path / "link", None)
     os.chown(file, 12345, -1)
     for path in (file, tmp_path / "link"):
-        with pytest.raises(BadKeys, match="belongs to another user"):
+        with pytest.raises(BadSetting, match="belongs to another user"):
             keys_of(path, None)
 
 
@@ -106,7 +106,7 @@ def test_a_file_of_somebody_else(tmp_path: Path) -> None:
 )
 def test_a_file_that_is_none(tmp_path: Path, text: str, says: str) -> None:
     """What is wrong is told with its place, and without a secret."""
-    with pytest.raises(BadKeys, match=says) as caught:
+    with pytest.raises(BadSetting, match=says) as caught:
         keys_of(keys_file(tmp_path, text), None)
     assert SECRET not in str(caught.value)
 
@@ -114,7 +114,7 @@ def test_a_file_that_is_none(tmp_path: Path, text: str, says: str) -> None:
 @pytest.mark.parametrize("listed", ["A", "A:short", ":longer than eight", f"A:{SECRET},"])
 def test_a_list_that_is_none(listed: str) -> None:
     """A pair without an id or with a short secret is refused by its number, and the settings that it is in."""
-    with pytest.raises(BadKeys, match=r"^key [12] of --keys \(QUESTD_KEYS\) "):
+    with pytest.raises(BadSetting, match=r"^key [12] of --keys \(QUESTD_KEYS\) "):
         keys_of(None, listed)
 
 

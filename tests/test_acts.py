@@ -2,21 +2,11 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from typing import Any
-
-import pytest
 
 from tests.client import ARN, JSON, Sqs, serving
 from tests.servers import RedisServer
 from tests.visitor import Visitor, visiting
-
-
-@pytest.fixture
-async def both(redis_server: RedisServer) -> AsyncIterator[tuple[Visitor, Sqs]]:
-    """Give somebody at a console, and a client of the same queues."""
-    async with visiting(redis_server.url) as pair:
-        yield pair
 
 
 async def test_create(both: tuple[Visitor, Sqs]) -> None:

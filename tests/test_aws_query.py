@@ -13,7 +13,6 @@ from questd.request import Request
 from tests.client import Sqs
 
 ABSENT = "The specified queue does not exist for this wsdl version."
-BINARY = {"DataType": "Binary", "BinaryValue": "AAH/"}
 
 
 class Document:

@@ -26,14 +26,14 @@ def test_endpoints(monkeypatch: pytest.MonkeyPatch) -> None:
     """The flag comes first, then the queue's own URL, then the variable, then this machine."""
     url = "https://sqs.eu-west-1.amazonaws.com/1/orders"
     monkeypatch.delenv("QUESTD_ENDPOINT", raising=False)
-    assert endpoint_of(None) == endpoint_of(None, "orders") == LOCAL
+    assert endpoint_of(None, "") == endpoint_of(None, "orders") == LOCAL
     monkeypatch.setenv("QUESTD_ENDPOINT", "http://variable:1/")
     assert endpoint_of(None, "orders") == "http://variable:1"
     assert endpoint_of(None, url) == "https://sqs.eu-west-1.amazonaws.com"
     assert endpoint_of("http://flag:1/path/", url) == "http://flag:1/path"
     for wrong in ("localhost:9324", "http://", "http://h:99999", "http://h:x", "http://h:0", "http://[::1", "ftp://h"):
         with pytest.raises(Misused, match=f"{re.escape(wrong)} is no endpoint"):
-            endpoint_of(wrong)
+            endpoint_of(wrong, "")
 
 
 def test_regions(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,9 +57,9 @@ def test_lines_that_are_no_message(line: bytes, says: str) -> None:
 def test_for_queues() -> None:
     """A standard queue gets no deduplication id, a FIFO queue one in any case; a group is for those without one."""
     bare: dict[str, Any] = {"MessageBody": "x", "MessageId": "m"}
-    assert entries.for_queue(ENTRY, "q").keys() == ENTRY.keys() - {"MessageId", "MessageDeduplicationId"}
+    assert entries.for_queue(ENTRY, "q", None).keys() == ENTRY.keys() - {"MessageId", "MessageDeduplicationId"}
     assert entries.for_queue(ENTRY, "q.fifo", "other") == {name: ENTRY[name] for name in ENTRY if name != "MessageId"}
-    assert entries.for_queue(bare, "q") == {"MessageBody": "x"}
+    assert entries.for_queue(bare, "q", None) == {"MessageBody": "x"}
     filled = {"MessageBody": "x", "MessageGroupId": "g", "MessageDeduplicationId": "m"}
     assert entries.for_queue(bare, "q.fifo", "g") == filled
 

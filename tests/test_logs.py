@@ -235,10 +235,17 @@ def test_sighup_changes_the_form(tmp_path: Path) -> None:
     assert json.loads(line)["logger"] == "questd.workers"
 
 
-def test_a_start_that_fails_is_json_too() -> None:
-    """Why questd does not start is a line of JSON as well."""
-    with starting("--log-format", "json", "--redis-url", "redis://me:secret@127.0.0.1:1") as questd:
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--redis-url", "redis://me:secret@127.0.0.1:1"), "no Redis at redis://***@127.0.0.1:1: "),
+        (("--durability", "replicated"), "--durability replicated needs a Redis that has replicas"),
+    ],
+)
+def test_a_start_that_fails_is_json_too(flags: tuple[str, ...], message: str) -> None:
+    """Why questd does not start is a line of JSON as well, be it Redis or settings that do not fit together."""
+    with starting("--log-format", "json", *flags) as questd:
         assert questd.process.wait(10) == 1
         last = json.loads(questd.errors.read_text().splitlines()[-1])
     assert last["level"] == "critical"
-    assert last["message"].startswith("no Redis at redis://***@127.0.0.1:1: ")
+    assert last["message"].startswith(message)

@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -207,17 +206,6 @@ def test_a_redis_that_says_no(redis_server: RedisServer, monkeypatch: pytest.Mon
     """A Redis that refuses the password is not said to be missing, by unload neither."""
     place = f"127.0.0.1:{redis_server.port}"
     refused(monkeypatch, f"redis://me:secret@{place}", f"redis://***@{place}: Redis answered")
-
-
-def test_an_early_ctrl_c(tmp_path: Path) -> None:
-    """Ctrl-C while the program is still being imported ends it without a word, as it does later."""
-    program = "import os, signal, sys\nos.kill(os.getpid(), signal.SIGINT)\n"
-    (tmp_path / "pydantic.py").write_text(program)  # what is imported in the middle of it
-    command = [sys.executable, "-c", "from questd.__main__ import main; main()"]
-    ended = subprocess.run(
-        command, env=os.environ | {"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, check=False, timeout=20
-    )
-    assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGINT, "", "")
 
 
 def test_streams_that_are_closed(redis_server: RedisServer) -> None:

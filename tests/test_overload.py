@@ -98,9 +98,9 @@ async def connections(
             writer.transport.abort()
 
 
-async def recovered(worker: Worker, seconds: float = 5) -> None:
+async def recovered(worker: Worker) -> None:
     """Wait until a queue can be made, filled, read and removed again."""
-    async with asyncio.timeout(seconds):
+    async with asyncio.timeout(5):
         while (await worker.ask("CreateQueue", QueueName="after"))[0] != 200:
             await asyncio.sleep(0.02)
     for action, members in (("SendMessage", {"MessageBody": "x"}), ("ReceiveMessage", {}), ("DeleteQueue", {})):

@@ -3,7 +3,6 @@
 import html
 import json
 import re
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -14,13 +13,6 @@ from tests.servers import RedisServer
 from tests.visitor import Visitor, visiting
 
 EVIL = "<script>alert(1)</script>\"'&"
-
-
-@pytest.fixture
-async def both(redis_server: RedisServer) -> AsyncIterator[tuple[Visitor, Sqs]]:
-    """Give somebody at a console, and a client of the same queues."""
-    async with visiting(redis_server.url) as pair:
-        yield pair
 
 
 async def test_no_queues_yet(both: tuple[Visitor, Sqs]) -> None:

@@ -20,10 +20,10 @@ async def sqs(servers: ClusterServers) -> AsyncIterator[Sqs]:
         yield client
 
 
-async def with_dead_letters(sqs: Sqs, name: str, dead: str, tries: int = 1) -> None:
+async def with_dead_letters(sqs: Sqs, name: str, dead: str) -> None:
     """Make a queue and its dead-letter queue."""
     await sqs.create(dead)
-    await sqs.create(name, RedrivePolicy=json.dumps({"deadLetterTargetArn": f"{ARN}:{dead}", "maxReceiveCount": tries}))
+    await sqs.create(name, RedrivePolicy=json.dumps({"deadLetterTargetArn": f"{ARN}:{dead}", "maxReceiveCount": 1}))
 
 
 async def test_dead_letters_between_slots(sqs: Sqs, servers: ClusterServers) -> None:

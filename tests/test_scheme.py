@@ -94,7 +94,7 @@ async def load(url: str) -> None:
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait for nobody who is slow."""
     monkeypatch.setattr(scheme, "SLOW_SECONDS", 0.0)
-    monkeypatch.setattr(scheme, "ASK_SECONDS", 0.1)
+    monkeypatch.setattr(scheme, "ASK_SECONDS", 0.5)
 
 
 @pytest.mark.parametrize("password", ["", "secret"])

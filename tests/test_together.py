@@ -212,8 +212,8 @@ async def test_a_client_that_goes_takes_nothing_from_the_others(sqs: Sqs, url: s
     assert sorted(kept + found) == [str(i) for i in range(10)]
 
 
-def _receive(most: int, wait_ms: int = 0, not_after: int = 5) -> tuple[Any, ...]:
-    return b"v", most, 30, not_after, 120_000, "", "p1", wait_ms, 0, 1
+def _receive(most: int, wait_ms: int = 0) -> tuple[Any, ...]:
+    return b"v", most, 30, 5, 120_000, "", "p1", wait_ms, 0, 1
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def picture(results: Results) -> str:
         return BOTTOM - (BOTTOM - TOP) * (math.log10(speed) - low) / (high - low)
 
     parts = [f'<text x="{LEFT - 55}" y="22">requests a second: send, receive, delete in equal parts</text>']
-    parts += [_line(LEFT, y(10.0**power), RIGHT, f"{10**power:,}".replace(",", " ")) for power in range(low, high + 1)]
+    parts += [_line(y(10.0**power), f"{10**power:,}".replace(",", " ")) for power in range(low, high + 1)]
     for depth, name in ((0, "0"), (10_000, "10 000"), (100_000, "100 000"), (1_000_000, "1 000 000")):
         parts.append(f'<text x="{_x(depth):.1f}" y="{BOTTOM + 20}" text-anchor="middle">{name}</text>')
     parts.append(f'<text x="{(LEFT + RIGHT) // 2}" y="{BOTTOM + 44}" text-anchor="middle">messages in the queue</text>')
@@ -75,9 +75,9 @@ def picture(results: Results) -> str:
     )
 
 
-def _line(left: float, y: float, right: float, name: str) -> str:
-    line = f'<line class="grid" x1="{left}" y1="{y:.1f}" x2="{right}" y2="{y:.1f}"/>'
-    return f'{line}<text x="{left - 8}" y="{y + 4:.1f}" text-anchor="end">{name}</text>'
+def _line(y: float, name: str) -> str:
+    line = f'<line class="grid" x1="{LEFT}" y1="{y:.1f}" x2="{RIGHT}" y2="{y:.1f}"/>'
+    return f'{line}<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{name}</text>'
 
 
 def _curve(points: Points, colour: str) -> list[str]:

@@ -193,6 +193,12 @@ class Quest:
             reply = self.poll(most, visibility_ms, queue=queue, attempt=attempt)
         return [Message(reply[i].decode(), *reply[i + 1 : i + 4]) for i in range(2, len(reply), 4)]
 
+    def received(self, *bodies: str, **fields: str | int) -> list[Message]:
+        """Make the queue, with these fields, send to it, and receive that once."""
+        self.create("orders", wait_ms=0, **fields)
+        self.send(*bodies)
+        return self.receive()
+
     def receive_together(
         self, receives: int, most: int, visibility_ms: int | str = VT, *, queue: str = "orders", limit: int = 120_000
     ) -> tuple[int, list[list[str]]]:

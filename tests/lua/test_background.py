@@ -12,8 +12,8 @@ NOTHING_DUE = [-1, 0]
 DAY_MS = 86_400_000
 
 
-def _record(sent_ms: int, body: bytes = b"body") -> bytes:
-    return sent_ms.to_bytes(6) + b"." * 16 + b"\0\0\0\0" + body
+def _record(sent_ms: int) -> bytes:
+    return sent_ms.to_bytes(6) + b"." * 16 + b"\0\0\0\0body"
 
 
 def _first_due(quest: Quest) -> int:
@@ -55,9 +55,7 @@ def test_tick_promotes(quest: Quest) -> None:
 
 def test_ticks_are_idempotent(quest: Quest) -> None:
     """A second tick at the same time does nothing more."""
-    quest.create()
-    quest.send("a")
-    quest.receive()
+    quest.received("a")
     quest.advance(VT)
     assert quest.tick() == quest.tick()
     assert quest.entries() == 1
@@ -65,9 +63,7 @@ def test_ticks_are_idempotent(quest: Quest) -> None:
 
 def test_tick_does_not_show_what_was_hidden_again(quest: Quest) -> None:
     """A tick leaves a message alone whose visibility timeout was changed meanwhile."""
-    quest.create()
-    quest.send("a")
-    [held] = quest.receive()
+    [held] = quest.received("a")
     quest.change(held, 500)
     quest.advance(VT)
     assert quest.tick() == [500 - VT, 0]

@@ -7,9 +7,7 @@ from tests.lua.quest import VT, Message, Quest
 
 def _received_twice(quest: Quest) -> tuple[Message, Message]:
     """Return the deliveries of a message that timed out and was received again."""
-    quest.create()
-    quest.send("a")
-    [first] = quest.receive()
+    [first] = quest.received("a")
     quest.advance(VT)
     [second] = quest.receive()
     return first, second
@@ -35,9 +33,7 @@ def test_old_handle_changes_visibility(quest: Quest) -> None:
 
 def test_handle_of_a_deleted_message(quest: Quest) -> None:
     """A message that is gone can be deleted again but not hidden."""
-    quest.create()
-    quest.send("a")
-    [held] = quest.receive()
+    [held] = quest.received("a")
     quest.delete(held)
     assert quest.change(held, 5) == "MessageNotAvailable"
     assert quest.delete(held) == ["OK"]
@@ -49,9 +45,7 @@ def test_handle_of_another_queue(quest: Quest) -> None:
     quest.create("other")
     quest.send("b", queue="other")
     [elsewhere] = quest.receive(queue="other")
-    quest.create()
-    quest.send("a")
-    quest.receive()
+    quest.received("a")
     assert quest.delete(elsewhere) == ["ReceiptHandleOfAnotherQueue"]
     assert quest.change(elsewhere, 5) == "ReceiptHandleOfAnotherQueue"
     assert quest.give_back(elsewhere) == 0
@@ -60,13 +54,9 @@ def test_handle_of_another_queue(quest: Quest) -> None:
 
 def test_handle_of_an_earlier_queue_of_the_name(quest: Quest) -> None:
     """A handle of a queue that was deleted does nothing in the next one of its name."""
-    quest.create()
-    quest.send("a")
-    [held] = quest.receive()
+    [held] = quest.received("a")
     quest.call("quest_delete_queue", "orders")
-    quest.create()
-    quest.send("b")
-    quest.receive()
+    quest.received("b")
     assert quest.delete(held) == ["ReceiptHandleOfAnotherQueue"]
     assert quest.counts() == (0, 1, 0)
 
@@ -77,9 +67,7 @@ def test_handle_of_an_earlier_queue_of_the_name(quest: Quest) -> None:
 )
 def test_no_handle(quest: Quest, handle: str) -> None:
     """What the queue never gave is no handle, whatever it looks like."""
-    quest.create()
-    quest.send("a")
-    quest.receive()
+    quest.received("a")
     incarnation = quest.field("orders", "incarnation") or ""
     invalid = "ReceiptHandleOfAnotherQueue" if handle.startswith("a-") else "ReceiptHandleIsInvalid"
     assert quest.delete(handle.replace("{i}", incarnation)) == [invalid]
@@ -105,9 +93,7 @@ def test_batch_of_good_and_bad(quest: Quest) -> None:
     quest.create("other")
     quest.send("c", queue="other")
     [elsewhere] = quest.receive(queue="other")
-    quest.create()
-    quest.send("a", "b")
-    a, b = quest.receive()
+    a, b = quest.received("a", "b")
     assert quest.delete(a, "garbage", elsewhere, b) == [
         "OK",
         "ReceiptHandleIsInvalid",
@@ -119,9 +105,7 @@ def test_batch_of_good_and_bad(quest: Quest) -> None:
 
 def test_handle_of_what_was_given_back(quest: Quest) -> None:
     """A handle whose delivery was given back is that of no delivery: it neither deletes nor hides."""
-    quest.create()
-    quest.send("a")
-    [held] = quest.receive()
+    [held] = quest.received("a")
     quest.give_back(held)
     assert quest.change(held, 5) == "MessageNotAvailable"
     assert quest.delete(held) == ["OK"]

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.lua.quest import VT, Quest, key_of
+from tests.lua.quest import VT, Message, Quest, key_of
 
 LONG_MS = 20_000
 WOKEN = ("quest:wake:p1", "quest:{orders}")
@@ -58,25 +58,13 @@ def test_wakes(quest: Quest, what: str) -> None:
     assert _waiting(quest) == []
 
 
-def test_visibility_0_wakes(quest: Quest) -> None:
-    """A message whose visibility is changed to 0 wakes a process that waits."""
-    quest.create()
-    quest.send("a")
-    [held] = quest.receive()
+@pytest.mark.parametrize("give_up", [lambda quest, held: quest.change(held, 0), Quest.give_back])
+def test_giving_up_a_message_wakes(quest: Quest, give_up: Callable[[Quest, Message], object]) -> None:
+    """A message whose visibility is changed to 0, or that is given back, wakes a process that waits."""
+    [held] = quest.received("a")
     with quest.listening("quest:wake:p1") as ear:
         _wait(quest)
-        quest.change(held, 0)
-        assert ear.heard() == [WOKEN]
-
-
-def test_give_back_wakes(quest: Quest) -> None:
-    """A message that is given back wakes a process that waits."""
-    quest.create()
-    quest.send("a")
-    [held] = quest.receive()
-    with quest.listening("quest:wake:p1") as ear:
-        _wait(quest)
-        quest.give_back(held)
+        give_up(quest, held)
         assert ear.heard() == [WOKEN]
 
 

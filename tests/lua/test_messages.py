@@ -58,9 +58,7 @@ def test_too_many_in_flight(default: Quest) -> None:
 
 def test_delete(quest: Quest) -> None:
     """A deleted message is gone, and deleting it again is as good."""
-    quest.create()
-    quest.send("a", "b")
-    a, b = quest.receive()
+    a, b = quest.received("a", "b")
     assert quest.delete(a) == ["OK"]
     assert quest.counts() == (0, 1, 0)
     assert quest.delete(a, b, b) == ["OK"] * 3
@@ -70,9 +68,7 @@ def test_delete(quest: Quest) -> None:
 
 def test_delete_after_the_timeout(quest: Quest) -> None:
     """The latest handle deletes its message also when the timeout is over, before and after somebody promoted it."""
-    quest.create()
-    quest.send("a", "b")
-    a, b = quest.receive()
+    a, b = quest.received("a", "b")
     quest.advance(VT)
     assert quest.delete(a) == ["OK"]
     assert quest.counts() == (1, 0, 0)
@@ -84,9 +80,7 @@ def test_delete_after_the_timeout(quest: Quest) -> None:
 
 def test_change_visibility(quest: Quest) -> None:
     """A new timeout counts from now on, longer or shorter."""
-    quest.create()
-    quest.send("a", "b")
-    a, b = quest.receive()
+    a, b = quest.received("a", "b")
     quest.advance(10)
     assert (quest.change(a, 15), quest.change(b, 5)) == ("OK", "OK")
     quest.advance(5)
@@ -99,9 +93,7 @@ def test_change_visibility(quest: Quest) -> None:
 
 def test_change_visibility_batch(quest: Quest) -> None:
     """A batch answers for each handle, and a message that it names twice is changed twice and listed once."""
-    quest.create()
-    quest.send("a", "b")
-    a, b = quest.receive()
+    a, b = quest.received("a", "b")
     reply = quest.ask("quest_change_visibility", "orders", a.handle, 0, b.handle, 50, "no handle", 5, a.handle, 0)
     assert reply == [b"OK", b"OK", b"ReceiptHandleIsInvalid", b"OK"]
     assert quest.counts() == (1, 1, 0)
@@ -147,9 +139,7 @@ def test_give_back(quest: Quest) -> None:
 
 def test_give_back_of_a_later_receive(quest: Quest) -> None:
     """Giving back the second receive leaves the first one counted, with its time."""
-    quest.create()
-    quest.send("a")
-    quest.receive()
+    quest.received("a")
     quest.advance(VT)
     [second] = quest.receive()
     assert quest.give_back(second) == 1
@@ -159,9 +149,7 @@ def test_give_back_of_a_later_receive(quest: Quest) -> None:
 
 def test_give_back_after_the_timeout(quest: Quest) -> None:
     """What has timed out and is visible is given back without a second entry."""
-    quest.create()
-    quest.send("a")
-    [held] = quest.receive()
+    [held] = quest.received("a")
     quest.advance(VT)
     quest.tick()
     assert quest.give_back(held) == 1
@@ -181,9 +169,7 @@ def test_give_back_of_visibility_0(quest: Quest) -> None:
 
 def test_give_back_too_late(quest: Quest) -> None:
     """What was received again, deleted, or is no handle is not given back."""
-    quest.create()
-    quest.send("a", "b")
-    a, b = quest.receive()
+    a, b = quest.received("a", "b")
     quest.delete(b)
     quest.advance(VT)
     quest.receive()

@@ -33,8 +33,8 @@ def _contents(quest: Quest) -> dict[str, bytes]:
     return {key: quest.redis.dump(key) for key in quest.keys()}
 
 
-def _send_group(quest: Quest, group: str, *bodies: str) -> None:
-    entries = [part for body in bodies for part in (body.encode().ljust(16), "", "", body, group, "")]
+def _send_group(quest: Quest, *bodies: str) -> None:
+    entries = [part for body in bodies for part in (body.encode().ljust(16), "", "", body, "tenant", "")]
     quest.ask("quest_send", "orders", *entries)
 
 
@@ -71,7 +71,7 @@ def test_every_state_in_the_order_of_sending(quest: Quest, limit: int) -> None:
 def test_a_look_leaves_no_trace(quest: Quest) -> None:
     """Whatever kind of queue it is and whatever is due in it, a look changes no key."""
     _fill(quest)
-    _send_group(quest, "tenant", "fair")
+    _send_group(quest, "fair")
     quest.create(FIFO, FifoQueue="true", DelaySeconds=1)
     quest.send_fifo("g", "a", "b", queue=FIFO)
     quest.advance(1000)
@@ -276,7 +276,7 @@ def test_drop_leaves_no_entries(quest: Quest) -> None:
 def test_drop_counts_for_a_tenant(quest: Quest) -> None:
     """A tenant has so many fewer in flight, and a dropped message that was visible is not in its way."""
     quest.create()
-    _send_group(quest, "tenant", "a", "b", "c")
+    _send_group(quest, "a", "b", "c")
     quest.receive(1, 60_000)
     assert quest.redis.hgetall(f"{KEY}:held") == {b"tenant": b"1"}
     assert _drop(quest, 1, 2) == 2

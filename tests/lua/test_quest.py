@@ -58,9 +58,7 @@ def test_missing_queue(quest: Quest) -> None:
 @pytest.mark.parametrize("layout", ["3", "1", None])
 def test_a_queue_of_another_layout(quest: Quest, layout: str | None) -> None:
     """A queue that another version has stored in its own way is refused by every function, and stays as it is."""
-    quest.create()
-    quest.send("x")
-    [message] = quest.receive()
+    [message] = quest.received("x")
     quest.redis.rpush(f"{key_of('orders')}:purged", "1.0")
     if layout:
         quest.redis.hset(key_of("orders"), "layout", layout)

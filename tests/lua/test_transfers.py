@@ -46,9 +46,7 @@ def test_out(cluster: Quest) -> None:
 
 def test_out_by_the_tick(cluster: Quest) -> None:
     """The background task moves exhausted messages to the outbox as a receive does."""
-    cluster.create(deadLetterTarget="dead", maxReceiveCount=1)
-    cluster.send("a")
-    cluster.receive()
+    cluster.received("a", deadLetterTarget="dead", maxReceiveCount=1)
     cluster.advance(VT)
     cluster.tick()
     cluster.advance(2000)
@@ -57,9 +55,7 @@ def test_out_by_the_tick(cluster: Quest) -> None:
 
 def test_out_wants_a_tick(cluster: Quest) -> None:
     """Who fills the outbox says that the queue wants a tick."""
-    cluster.create(deadLetterTarget="dead", maxReceiveCount=1)
-    cluster.send("a")
-    cluster.receive()
+    cluster.received("a", deadLetterTarget="dead", maxReceiveCount=1)
     cluster.advance(VT)
     cluster.tick(dead_letter_after="never")
     with cluster.listening("quest:alarm") as ear:
@@ -245,9 +241,7 @@ def test_redrive_stops_until_the_policy_changes(cluster: Quest) -> None:
 
 def test_own_target_needs_no_transfer(cluster: Quest) -> None:
     """A queue that is its own dead-letter queue is one slot: the message goes to the back at once."""
-    cluster.create(deadLetterTarget="orders", maxReceiveCount=1)
-    cluster.send("a")
-    cluster.receive()
+    cluster.received("a", deadLetterTarget="orders", maxReceiveCount=1)
     cluster.advance(VT)
     assert cluster.bodies() == ["a"]
     assert _outbox(cluster) == []

@@ -35,9 +35,7 @@ def test_receive_hides(quest: Quest) -> None:
 
 def test_hide_and_show_leaves_one_entry(quest: Quest) -> None:
     """A message that is hidden and shown a thousand times has one entry in the list of visible ones."""
-    quest.create()
-    quest.send("a")
-    [held] = quest.receive()
+    [held] = quest.received("a")
     for _ in range(1000):
         quest.change(held, 5)
         quest.change(held, 0)
@@ -48,9 +46,7 @@ def test_hide_and_show_leaves_one_entry(quest: Quest) -> None:
 
 def test_change_visibility_to_0(quest: Quest) -> None:
     """Timeout 0 shows a message at once."""
-    quest.create()
-    quest.send("a")
-    [held] = quest.receive()
+    [held] = quest.received("a")
     assert quest.change(held, 0) == "OK"
     assert quest.counts() == (1, 0, 0)
     assert quest.receive(1)[0].count == 2
@@ -58,9 +54,7 @@ def test_change_visibility_to_0(quest: Quest) -> None:
 
 def test_change_visibility_of_what_timed_out(quest: Quest) -> None:
     """A message that timed out and was not received again is hidden for the new time (contract 2.13)."""
-    quest.create()
-    quest.send("a", "b")
-    a, b = quest.receive()
+    a, b = quest.received("a", "b")
     quest.advance(VT)
     quest.change(a, VT)
     quest.tick()
