@@ -1,6 +1,6 @@
 # questd for containers. It listens on all of the container's addresses, which it refuses until there are access keys
 # (QUESTD_KEYS_FILE, QUESTD_KEYS), or QUESTD_ANONYMOUS=true says that everyone who can reach it may use it. Messages are
-# in the Redis of QUESTD_REDIS_URL, else in /data:
+# in the Redis of QUESTD_REDIS_URL, else in the volume at /data:
 #
 #   docker build -t questd .
 #   docker run -p 127.0.0.1:9324-9325:9324-9325 -e QUESTD_ANONYMOUS=true -v questd:/data --read-only --tmpfs /tmp questd
@@ -20,7 +20,7 @@ COPY --from=build /opt/questd /opt/questd
 ENV PATH=/opt/questd/bin:$PATH \
     QUESTD_HOST=0.0.0.0 \
     QUESTD_PORT=9324 \
-    QUESTD_DATA_DIR=/data
+    XDG_DATA_HOME=/data
 USER 10001:10001
 VOLUME /data
 EXPOSE 9324 9325

@@ -7,6 +7,7 @@ ask a running server for is in commands.py.
 import argparse
 import asyncio
 import logging
+import os
 import shlex
 import signal
 import sys
@@ -83,12 +84,20 @@ SOURCES = "Each setting is taken from its flag, else its QUESTD_ variable, else 
 
 
 class _Parser(argparse.ArgumentParser):
+    def parse_known_args(self, *arguments: Any) -> tuple[Any, list[str]]:  # type: ignore[override]  # noqa: ANN401
+        """Refuse what is not known here: argparse leaves it to the parser of all commands, whose help has no flags."""
+        found, unknown = super().parse_known_args(*arguments)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found, unknown
+
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"questd: {hidden(message)} (see {self.prog} --help)\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line, and return the exit status: 0, 1 with one line on standard error, or 2 for wrong usage."""
+    _have_streams()
     parser = _parser()
     options = vars(parser.parse_args(arguments))
     command: Callable[[Settings, argparse.Namespace], None] | None = options.pop("command", None)
@@ -104,6 +113,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         seen = f"{settings.flag(name)} can be seen by everybody on this machine"
         sys.stderr.write(f"questd: the secrets of {seen}: use {instead} or {settings.variable(name)}\n")
     return _interruptible(lambda: _on_this_machine(command, flags, options))
+
+
+def _have_streams() -> None:
+    """Have the standard streams that were closed, as `>&-` does, lead nowhere."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
 
 
 def _interruptible(run: Callable[[], int]) -> int:
@@ -175,12 +191,12 @@ def _backup(read: Settings, options: argparse.Namespace) -> None:
     if read.redis_url:
         raise StartFailed("the messages are in a Redis of your own, which redis-cli --rdb FILE backs up")
     backup.take(read.data_dir, options.file, _tell)
-    sys.stdout.write(f"questd: all that is in {read.data_dir} was written to {options.file}\n")
+    _print(f"questd: all that is in {read.data_dir} was written to {options.file}\n")
 
 
 def _restore(read: Settings, options: argparse.Namespace) -> None:
     backup.restore(options.file, read.data_dir)
-    sys.stdout.write(f"questd: restored, start it with: questd serve --data-dir {shlex.quote(str(read.data_dir))}\n")
+    _print(f"questd: restored, start it with: questd serve --data-dir {shlex.quote(str(read.data_dir))}\n")
 
 
 def _tell(progress: str) -> None:
@@ -194,7 +210,7 @@ def _on_redis(read: Settings, act: Callable[[str], Coroutine[Any, Any, None]], d
         asyncio.run(scheme.checked(act(url), url))
     except loader.REFUSALS as error:
         raise StartFailed(loader.explained(error, url)) from None
-    sys.stdout.write(f"questd: {done} {hidden(url)}\n")
+    _print(f"questd: {done} {hidden(url)}\n")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -80,6 +80,7 @@ def _found(look: Callable[[Settings], str], settings: Settings) -> Finding:
 
 
 def _ports(settings: Settings) -> str:
+    port.check(settings)
     wanted = {"port": settings.port, "console_port": settings.console_port}
     taken = [str(number) for name, number in wanted.items() if number != "off" and port.is_taken(settings, name)]
     now = f" (in use now, by a questd that runs or by another program: {', '.join(taken)})" if taken else ""
@@ -155,9 +156,9 @@ async def _redis(settings: Settings) -> list[Finding]:
 
 async def _look_into(settings: Settings, url: str, found: list[Finding]) -> None:
     """Add what there is to say to what was found; what went before a failure counts too."""
-    loaded = True
-    for each in await topology.of(url).urls():
-        finding, there = await _server(each)
+    loaded, primaries = True, topology.of(url)
+    for each in await primaries.urls():
+        finding, there = await _server(each, clustered=primaries.clustered)
         found.append(finding)
         loaded = loaded and there
     found += [Finding(NOTE, f"Redis: {doubt}") for doubt in await promises.doubts(url, promises.durability(settings))]
@@ -165,10 +166,10 @@ async def _look_into(settings: Settings, url: str, found: list[Finding]) -> None
         found += [Finding(OK, f"queue {name} {what}") for name, what in await declared.outlook(settings)]
 
 
-async def _server(url: str) -> tuple[Finding, bool]:
+async def _server(url: str, *, clustered: bool) -> tuple[Finding, bool]:
     """Return what a server is, and whether it has our version of the library."""
     async with client_of(url) as client:
-        server = await library.server_of(client)
+        server = await library.server_of(client, clustered=clustered)
         loaded = await library.loaded_version(client.execute_command)
         library.refuse_newer(loaded)
     ours = source.version()

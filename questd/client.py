@@ -65,8 +65,12 @@ def region_of(url: str) -> str:
 def endpoint_of(chosen: str | None, queue: str) -> str:
     """Return the server to ask: the chosen one, else that of a queue's URL, else QUESTD_ENDPOINT, else this machine."""
     found = chosen or (queue if is_url(queue) else os.environ.get(ENDPOINT) or LOCAL)
-    url = urlsplit(found)
-    if not is_url(found) or not url.hostname:
+    try:
+        url = urlsplit(found)
+        usable = is_url(found) and url.hostname and url.port != 0
+    except ValueError:  # a port beyond 65535, a bracket that is not closed
+        usable = False
+    if not usable:
         raise Misused(f"{found} is no endpoint: it should be like {LOCAL}")
     return f"{url.scheme}://{url.netloc}" if found == queue else found.rstrip("/")
 
@@ -138,8 +142,9 @@ class Client:
             why = getattr(error.os_error, "reason", error.os_error)
             raise Refused(f"no TLS at {self.endpoint} ({why}): does it serve http:// only?") from None
         except aiohttp.ClientConnectionError as error:
-            number = getattr(error, "errno", None)
-            reason = os.strerror(number) if number else str(error)
+            number = getattr(error, "errno", None) or 0
+            # Those of looking up a name are below 0, and no errors of the system.
+            reason = os.strerror(number) if number > 0 else getattr(error, "strerror", None) or str(error)
             raise Refused(
                 f"no server at {self.endpoint} ({reason}): start one with `questd serve`, or name another one with "
                 f"--endpoint or {ENDPOINT}"

@@ -5,6 +5,7 @@ It must not know how a command does its work, nor anything of the server's own s
 
 import argparse
 import asyncio
+import re
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -62,9 +63,9 @@ def _import(screen: Screen, options: argparse.Namespace) -> None:
 
 
 def number(text: str) -> int:
-    """Return the number in a flag; argparse tells of a wrong one by the name of this function."""
-    if int(text) < 1:
-        raise ValueError(text)
+    """Return the number in a flag, which counts something."""
+    if not re.fullmatch("0*[1-9][0-9]*", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"should be 1 or more, not {text!r}")
     return int(text)
 
 

@@ -73,7 +73,7 @@ def attribute(text: str) -> tuple[str, dict[str, str]]:
     name, sign, value = text.partition("=")
     name, _, kind = name.partition(":")
     if not name or not sign:
-        raise ValueError(text)
+        raise argparse.ArgumentTypeError(f"should be NAME=VALUE or NAME:Type=VALUE, not {text!r}")
     member = "BinaryValue" if kind.startswith("Binary") else "StringValue"
     return name, {"DataType": kind or "String", member: value}
 

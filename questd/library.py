@@ -73,11 +73,11 @@ async def load(url: str, *, test_mode: bool) -> None:
     Raises LibraryRefused when that Redis is too old or has a newer library, RedisError or RedisUnavailable when it
     cannot be used.
     """
-    urls = await topology.of(url).urls()
-    lost: list[RedisConnectionError] = []
+    primaries = topology.of(url)
+    urls, lost = await primaries.urls(), list[RedisConnectionError]()
     for each in urls:
         try:
-            await _load(each, test_mode=test_mode)
+            await _load(each, clustered=primaries.clustered, test_mode=test_mode)
         except RedisConnectionError as error:
             lost.append(error)
     if len(lost) == len(urls):
@@ -86,9 +86,19 @@ async def load(url: str, *, test_mode: bool) -> None:
         log.warning("the library is not loaded everywhere: %s", reason)
 
 
-async def server_of(client: Redis) -> str:
-    """Return what a server is, like "Redis 7.0.15". Raises LibraryRefused when that is too old for us."""
+async def server_of(client: Redis, *, clustered: bool) -> str:
+    """Return what a server is, like "Redis 7.0.15".
+
+    Raises LibraryRefused when that is too old for us, a Sentinel, or a node of a Cluster and not known as `clustered`.
+    """
     server = await client.info("server")
+    mode = server.get("server_mode") or server.get("redis_mode")  # Valkey's, Redis's
+    if mode == "sentinel":
+        raise LibraryRefused("this is a Sentinel, which keeps no messages: use redis+sentinel://host:port/service")
+    if mode == "cluster" and not clustered:
+        raise LibraryRefused(
+            "this is one node of a Redis Cluster, and others have its other slots: use redis+cluster://"
+        )
     if "valkey_version" in server:
         return f"Valkey {server['valkey_version']}"
     found = str(server["redis_version"])
@@ -98,9 +108,9 @@ async def server_of(client: Redis) -> str:
     return f"Redis {found}"
 
 
-async def _load(url: str, *, test_mode: bool) -> None:
+async def _load(url: str, *, clustered: bool, test_mode: bool) -> None:
     async with client_of(url) as client:
-        await server_of(client)
+        await server_of(client, clustered=clustered)
         await load_with(client.execute_command, test_mode=test_mode)
 
 

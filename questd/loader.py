@@ -72,6 +72,7 @@ def explained(error: Exception, url: str) -> str:
     """Return what to tell a user whose Redis at `url` raised one of REFUSALS."""
     if isinstance(error, UNFIT):
         return hidden(f"{url}: {error}")
-    if isinstance(error, ANSWERS):
-        return hidden(f"{url}: Redis answered: {error}")
+    for answer in error, error.__cause__:  # a pipeline says nothing but that it has no connection
+        if isinstance(answer, ANSWERS):
+            return hidden(f"{url}: Redis answered: {answer}")
     return hidden(f"no Redis at {url}: {str(error).removeprefix('Redis cannot be reached: ')}")

@@ -14,6 +14,14 @@ BACKLOG = 1024
 """Connections that may wait to be accepted."""
 
 
+def check(settings: Settings) -> None:
+    """Raise StartFailed when queues and console are to have the same port."""
+    if settings.port and settings.port == settings.console_port:
+        raise StartFailed(
+            f"--port and --console-port are both {settings.port}: choose another one, or no console (off)"
+        )
+
+
 def bind(settings: Settings, name: str = "port") -> socket.socket:
     """Return a socket that listens where `settings` say, the port being the setting `name`. Raises StartFailed."""
     sock, address = _socket(settings, name)

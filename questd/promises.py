@@ -13,7 +13,7 @@ from questd import source, topology
 from questd.durability import BY_CHOICE, CannotPromise, Durability
 from questd.pipeline import RedisUnavailable
 from questd.primaries import client_of
-from questd.settings import BadSetting, Settings
+from questd.settings import BadSetting, Settings, flag, variable
 
 Info = dict[str, Any]
 
@@ -36,8 +36,11 @@ def durability(settings: Settings) -> Durability | None:
 
 
 def check(settings: Settings) -> None:
-    """Raise BadSetting when questd's private server cannot give the durability that is wanted."""
-    if settings.redis_url is not None or settings.durability == "everysec":
+    """Raise BadSetting when the Redis that is wanted, by the settings alone, would not keep messages as they say."""
+    if settings.redis_url is not None:
+        _refuse_private(settings)
+        return
+    if settings.durability == "everysec":
         return
     if settings.durability == "replicated":
         raise BadSetting(
@@ -46,6 +49,18 @@ def check(settings: Settings) -> None:
         )
     if settings.ephemeral:
         raise BadSetting("--durability always keeps on disk what --ephemeral never writes there: leave one of them out")
+
+
+def _refuse_private(settings: Settings) -> None:
+    """Refuse what only the private server heeds: who set it means that one, and another is named."""
+    where = settings.data_dir if "data_dir" in settings.model_fields_set else None
+    wanted = {"ephemeral": settings.ephemeral, "maxmemory": settings.maxmemory, "data_dir": where}
+    given = [f"{flag(name)} ({variable(name)})" for name, value in wanted.items() if value]
+    if given:
+        raise BadSetting(
+            f"only a private Redis heeds {' and '.join(given)}, and {flag('redis_url')} ({variable('redis_url')}) "
+            "names another: leave one or the other out"
+        )
 
 
 async def doubts(url: str, wanted: Durability | None = None) -> list[str]:

@@ -1,20 +1,20 @@
 """Whether the scheme of a URL, with TLS or without, is what its Redis speaks: asked when that cannot be used.
 
 A Redis without TLS takes the beginning of TLS for that of a command and waits for its end; one with TLS hangs up on a
-command. It knows where servers are, and nothing of what is done there.
+command. It knows where servers are, the primary of Sentinels too, and nothing of what is done there.
 """
 
 import asyncio
 import contextlib
 import ssl
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
 from redis.asyncio.connection import parse_url
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from questd import addresses
+from questd import addresses, topology
 from questd.pipeline import RedisUnavailable
 from questd.wire import Node
 
@@ -38,19 +38,22 @@ T = TypeVar("T")
 
 
 class WrongScheme(Exception):
-    """A URL asks for TLS where there is none, or does not where there is; the text says what to do."""
+    """A URL asks for TLS where there is none, or does not where there is; the text says what to do.
 
-    def __init__(self, url: str) -> None:
-        scheme = url.partition("://")[0]
-        if _is_tls(url):
-            other = scheme.replace("rediss", "redis", 1)
-            text = (
-                f"a server answers, but without TLS, which {scheme}:// asks for: use {other}://, or its port with TLS"
-            )
+    `primary` is where the one is that Sentinels name: they speak as the URL says, and it does not.
+    """
+
+    def __init__(self, url: str, primary: Node | None = None) -> None:
+        scheme, tls = url.partition("://")[0], _is_tls(url)
+        other = scheme.replace("rediss", "redis", 1) if tls else scheme.replace("redis", "rediss", 1)
+        asked, spoken = ("with", "without") if tls else ("without", "with")
+        says = f"without TLS, which {scheme}:// asks for" if tls else "with TLS only, it seems"
+        if primary:
+            who = f"the primary that its Sentinels name, {primary.host}:{primary.port},"
+            advice = f"have them watch its port {asked} TLS, or use {other}://, and Sentinels {spoken} TLS"
         else:
-            other = scheme.replace("redis", "rediss", 1)
-            text = f"a server answers, but with TLS only, it seems: use {other}://, or its port without TLS"
-        super().__init__(text)
+            who, advice = "a server", f"use {other}://, or its port {asked} TLS"
+        super().__init__(f"{who} answers, but {says}: {advice}")
 
 
 async def checked(work: Coroutine[Any, Any, T], url: str) -> T:
@@ -61,15 +64,15 @@ async def checked(work: Coroutine[Any, Any, T], url: str) -> T:
     task = asyncio.create_task(work)
     if _is_tls(url):
         await asyncio.wait({task}, timeout=SLOW_SECONDS)
-        if not task.done() and all(await _wrong(url)):
+        if not task.done() and (wrong := await _wrong(url, all)):
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-            raise WrongScheme(url)
+            raise wrong
     try:
         return await task
     except LOSSES as error:
-        if any(await _wrong(url)):
-            raise WrongScheme(url) from error
+        if wrong := await _wrong(url, any):
+            raise wrong from error
         raise
 
 
@@ -77,15 +80,24 @@ def _is_tls(url: str) -> bool:
     return url.startswith("rediss")
 
 
-async def _wrong(url: str) -> list[bool]:
-    """Tell of each server that a URL names whether it certainly speaks what the scheme does not say."""
-    return await asyncio.gather(*(_is_wrong(node, tls=_is_tls(url)) for node in _nodes(url)))
+async def _wrong(url: str, enough: Callable[[Iterable[bool]], bool]) -> WrongScheme | None:
+    """Return what is wrong when enough of the servers that a URL names certainly speak what its scheme does not say."""
+    read, tls = addresses.read(url), _is_tls(url)
+    nodes = read.nodes or _nodes(url)
+    if enough(await asyncio.gather(*(_is_wrong(node, tls=tls) for node in nodes))):
+        return WrongScheme(url)
+    if read.kind == "sentinel":
+        with contextlib.suppress(RedisUnavailable):
+            [node] = _nodes(*await topology.of(url).urls())
+            if await _is_wrong(node, tls=tls):
+                return WrongScheme(url, node)
+    return None
 
 
 def _nodes(url: str) -> tuple[Node, ...]:
-    read = addresses.read(url)
-    if read.nodes or url.startswith("unix"):
-        return read.nodes
+    """Return where the one server of a URL is; nowhere, when that is a socket."""
+    if url.startswith("unix"):
+        return ()
     place = parse_url(url)
     return (Node(place.get("host", "localhost"), place.get("port", 6379)),)
 

@@ -152,6 +152,8 @@ def _declared(settings: Settings, file: File, name: str, table: object) -> Decla
     for key, value in table.items():
         if isinstance(value, dict) and key == FIFO[1:]:
             raise _Mistake(f'has a table "{key}": the name of a FIFO queue needs quotation marks, "{name}{FIFO}"', key)
+        if key not in KNOWN and key in Settings.model_fields:
+            raise _Mistake(f"{key} is a setting, which has its line above the first table", key)
         if key not in KNOWN:
             raise _Mistake(f"{key} is no attribute to set{did_you_mean(key, KNOWN)}", key)
     read = Table.model_validate(table)

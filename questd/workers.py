@@ -16,7 +16,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NoReturn
 
-from questd import descriptors, loader, logs, promises, tables, worker
+from questd import descriptors, loader, logs, port, promises, tables, worker
 from questd.access import keys_of
 from questd.actions import NAMES
 from questd.counts import Counts, Page
@@ -70,6 +70,7 @@ def run(settings: Settings, again: Callable[[], Settings]) -> None:
 
 def check(settings: Settings) -> None:
     """Raise BadSetting or StartFailed when settings do not fit together, or what they name cannot be used."""
+    port.check(settings)
     promises.check(settings)
     tables.read(settings)
     keys_of(settings.keys_file, settings.keys)
@@ -223,8 +224,10 @@ class Supervisor:
         if self._console_socket:  # it may come a moment later: who connects meanwhile waits for it
             parts.append(f"console {scheme}://{address_of(self._console_socket)}")
         parts.append(str(self._embedded or f"Redis at {hidden(str(self._settings.redis_url))}"))
-        sys.stdout.write(" · ".join(parts) + "\n")
-        sys.stdout.flush()
+        try:
+            os.write(sys.stdout.fileno(), f"{' · '.join(parts)}\n".encode())
+        except OSError as error:  # who started it does not read that, which is no reason to end
+            log.warning("standard output cannot be written: %s", error.strerror)
 
     def _fork(self, work: Callable[[int, Page], None]) -> Forked:
         page = self._counts.take()

@@ -24,6 +24,8 @@ CHROMIUM = shutil.which("chromium")
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed: apt-get install chromium")
 
+LONG = "a" * 80
+
 PAGES = {
     "overview": "/",
     "queue": "/queues/orders",
@@ -32,8 +34,18 @@ PAGES = {
     "send": "/queues/orders/send",
     "settings": "/queues/stock-events.fifo/settings",
     "confirm": "/queues/orders-dead/confirm/redrive",
+    "confirm a long name": f"/queues/{LONG}/confirm/delete",
     "nothing": "/queues/none",
 }
+
+BROKEN = """() => {
+  const texts = (e) => [...e.childNodes].flatMap((n) => n.nodeType === 3 && n.data.trim() ? [n] : n.nodeType === 1 ? texts(n) : []);
+  const lines = (n) => { const r = document.createRange(); r.selectNodeContents(n);
+    return new Set([...r.getClientRects()].map((c) => Math.round(c.top))).size; };
+  return [...document.querySelectorAll("button, .brand, .queues td.num, .messages .attributes td:nth-child(2)")]
+    .filter((e) => e.checkVisibility()).flatMap(texts).filter((n) => lines(n) > 1).map((n) => n.data.trim());
+}"""
+"""Words and numbers that go over several lines and never should."""
 
 CONTRAST = """() => {
   const canvas = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
@@ -100,8 +112,12 @@ async def test_every_page_looks_right(
         await expect(page.get_by_text("No queues yet")).to_be_visible()
         assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         await scene.furnish(sqs)
-        await sqs.create("a" * 80)
-        await sqs("SendMessage", QueueUrl="orders-dead", MessageBody="w" * 3000)
+        await sqs.create(LONG)
+        attributes = {"n" * 200: {"DataType": "String", "StringValue": "v" * 3000}}
+        await sqs("SendMessage", QueueUrl="orders-dead", MessageBody="w" * 3000, MessageAttributes=attributes)
+        await sqs("SendMessage", QueueUrl=LONG, MessageBody="x")
+        await sqs("TagQueue", QueueUrl="stock-events.fifo", Tags={"k" * 128: "v" * 256})
+        await sqs.advance(1900)  # "31 min" is two words
         await history[0].look(questd[0])
         scene.remember(history[0])
         for name, path in PAGES.items():
@@ -109,6 +125,7 @@ async def test_every_page_looks_right(
             for summary in await page.locator(".messages summary").all():
                 await summary.click()
             assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
+            assert await page.evaluate(BROKEN) == [], name
             assert await page.evaluate(CONTRAST) == [], name
             background = await page.evaluate("getComputedStyle(document.body).backgroundColor")
             assert (background == "rgb(17, 21, 28)") == (scheme == "dark"), name

@@ -31,8 +31,9 @@ def test_endpoints(monkeypatch: pytest.MonkeyPatch) -> None:
     assert endpoint_of(None, "orders") == "http://variable:1"
     assert endpoint_of(None, url) == "https://sqs.eu-west-1.amazonaws.com"
     assert endpoint_of("http://flag:1/path/", url) == "http://flag:1/path"
-    with pytest.raises(Misused, match="localhost:9324 is no endpoint"):
-        endpoint_of("localhost:9324", "")
+    for wrong in ("localhost:9324", "http://", "http://h:99999", "http://h:x", "http://h:0", "http://[::1", "ftp://h"):
+        with pytest.raises(Misused, match=f"{re.escape(wrong)} is no endpoint"):
+            endpoint_of(wrong, "")
 
 
 def test_regions(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,6 +117,8 @@ async def test_no_server(people: People) -> None:
     assert line.startswith(f"questd: no server at {url} (Connection refused): start one with `questd serve`")
     line = await people.refused("queues", "--endpoint", url.replace("http://", "http://me:secret@"))
     assert "secret" not in line
+    line = await people.refused("queues", "--endpoint", "http://a.invalid:9324")
+    assert re.match(r"questd: no server at http://a\.invalid:9324 \((?!Unknown error)[^)]+\): start one", line)
 
 
 async def test_a_certificate_that_nobody_trusts(

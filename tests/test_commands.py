@@ -41,8 +41,8 @@ def test_all_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["peek"], "required: QUEUE (see questd peek --help)"),
         (["peek", "q", "--state", "hidden"], "invalid choice: 'hidden'"),
-        (["peek", "q", "-n", "0"], "invalid number value: '0'"),
-        (["send", "q", "x", "--attribute", "size"], "invalid attribute value: 'size'"),
+        (["peek", "q", "-n", "0"], "should be 1 or more, not '0'"),
+        (["send", "q", "x", "--attribute", "size"], "should be NAME=VALUE or NAME:Type=VALUE, not 'size'"),
         (["receive", "q", "--wait", "x"], "invalid int value: 'x'"),
         (["queues", "--pretty"], "unrecognized arguments: --pretty"),
     ],

@@ -116,7 +116,7 @@ async def test_the_readme_names_enough_for_a_cluster(name: str) -> None:
 
 async def test_the_readme_names_enough_for_a_sentinel(tmp_path: Path) -> None:
     """With +role the user is enough for a primary that a Sentinel names; without, the start says so."""
-    with running(DEFAULT) as primary, primary.client() as client, sentinel(tmp_path, primary) as port:
+    with running(DEFAULT) as primary, primary.client() as client, sentinel(tmp_path, primary.port) as port:
         client.execute_command("ACL SETUSER", "questd", *rules())
         url = f"redis+sentinel://questd:password@127.0.0.1:{port}/main"
         with pytest.raises(grants.GrantsMissing, match=r" It lacks: \+role$"):

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import redis
@@ -9,7 +10,9 @@ import redis
 from questd import library, server, source
 from questd.settings import Settings
 from tests.client import Sqs, serving
-from tests.servers import RedisServer
+from tests.servers import BINARIES, RedisServer, free_port, running
+from tests.test_sentinel import answers, sentinel
+from tests.waiting import until
 
 OTHER = "#!lua name=other\nredis.register_function('other', function() return 'other' end)"
 
@@ -53,6 +56,23 @@ async def test_an_older_library_is_replaced_and_a_newer_one_refused(
     with pytest.raises(library.LibraryRefused, match="newer questd"):
         await library.load(redis_server.url, test_mode=False)
     assert client.fcall("quest_version", 0)[0] == source.version() + 1
+
+
+@pytest.mark.parametrize("name", sorted(BINARIES))
+async def test_a_server_of_another_kind(name: str, tmp_path: Path) -> None:
+    """A node of a Cluster, or a Sentinel, that a URL takes for a Redis of its own is refused as what it is."""
+    if (binary := BINARIES[name]) is None:
+        pytest.skip(f"{name} is not installed")
+    a_node, a_sentinel = r"one node of a Redis Cluster, .*: use redis\+cluster://", r"a Sentinel, .* redis\+sentinel://"
+    with (
+        running(binary, "--cluster-enabled", "yes", "--cluster-port", str(free_port())) as node,
+        pytest.raises(library.LibraryRefused, match=a_node),
+    ):
+        await library.load(node.url, test_mode=False)
+    with sentinel(tmp_path, free_port(), binary=binary) as port, redis.Redis(port=port, protocol=2) as asked:
+        until(lambda: answers(asked, "PING"))
+        with pytest.raises(library.LibraryRefused, match=a_sentinel):
+            await library.load(f"redis://127.0.0.1:{port}", test_mode=False)
 
 
 async def test_old_and_new_share_a_redis(redis_server: RedisServer, client: redis.Redis) -> None:

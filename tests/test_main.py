@@ -22,7 +22,7 @@ ROOT = Path(__file__).parent.parent
 def _no_variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in [name for name in os.environ if name.startswith("QUESTD_")]:
         monkeypatch.delenv(name)
-    monkeypatch.setenv("QUESTD_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     monkeypatch.setenv("QUESTD_CONSOLE_PORT", "off")
     root = logging.getLogger()  # serve sets it up: later tests have it as it was
     monkeypatch.setattr(root, "handlers", root.handlers)
@@ -81,9 +81,10 @@ def test_help_has_an_example(capsys: pytest.CaptureFixture[str], command: str) -
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["serve", "--prot", "1"], "questd: unrecognized arguments: --prot 1 (see questd --help)\n"),
+        (["serve", "--prot", "1"], "questd: unrecognized arguments: --prot 1 (see questd serve --help)\n"),
+        (["--prot", "serve"], "questd: unrecognized arguments: --prot (see questd --help)\n"),
         (["serve", "--port"], "questd: argument --port: expected one argument (see questd serve --help)\n"),
-        (["load", "redis://u:p@h"], "questd: unrecognized arguments: redis://***@h (see questd --help)\n"),
+        (["load", "redis://u:p@h"], "questd: unrecognized arguments: redis://***@h (see questd load --help)\n"),
     ],
 )
 def test_wrong_usage(capsys: pytest.CaptureFixture[str], arguments: list[str], line: str) -> None:
@@ -135,6 +136,13 @@ def test_a_taken_console_port(capsys: pytest.CaptureFixture[str], monkeypatch: p
         monkeypatch.setenv("QUESTD_CONSOLE_PORT", port)
         line = said(capsys, "serve", "--port", "0")
     assert f"port {port}: Address already in use. Choose another --console-port, or stop" in line
+
+
+@pytest.mark.parametrize("command", ["serve", "check"])
+def test_one_port_for_two(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """One port for queues and console is neither served nor found right."""
+    assert main([command, "--port", "9400", "--console-port", "9400"]) == 1
+    assert "--port and --console-port are both 9400" in "".join(capsys.readouterr())
 
 
 def test_a_public_address(capsys: pytest.CaptureFixture[str]) -> None:
@@ -192,6 +200,31 @@ def test_a_redis_without_tls(redis_server: RedisServer, monkeypatch: pytest.Monk
     """A Redis without TLS that the URL asks for is one line from serve, load and unload that says so."""
     url = redis_server.url.replace("redis", "rediss")
     refused(monkeypatch, url, f"{url}: a server answers, but without TLS, which rediss:// asks for")
+
+
+def test_a_redis_that_says_no(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Redis that refuses the password is not said to be missing, by unload neither."""
+    place = f"127.0.0.1:{redis_server.port}"
+    refused(monkeypatch, f"redis://me:secret@{place}", f"redis://***@{place}: Redis answered")
+
+
+def test_streams_that_are_closed(redis_server: RedisServer) -> None:
+    """Where a stream is closed, a command does what it is to do, and says nothing of it."""
+    command = f"{sys.executable} -m questd load --redis-url {redis_server.url}"
+    for closed in (">&-", "<&- >&-", "<&- >&- 2>&-"):
+        done = subprocess.run(
+            ["bash", "-c", f"{command} {closed}"], capture_output=True, text=True, timeout=20, check=False
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_disk_that_is_full(redis_server: RedisServer) -> None:
+    """What cannot be written is one line and status 1."""
+    command = f"{sys.executable} -m questd load --redis-url {redis_server.url} > /dev/full"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=20, check=False)
+    line = "questd: what was found cannot be written: No space left on device\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", line)
 
 
 def test_an_old_redis() -> None:

@@ -77,6 +77,15 @@ def test_curl(newcomer: Reader) -> None:
     assert re.search(r'{"QueueUrl":"http://127\.0\.0\.1:\d+/000000000000/orders"}', newcomer.printed), newcomer.printed
 
 
+def test_the_next_page(newcomer: Reader) -> None:
+    """The program of the page that the README leads to does what it says beside the queues of the README's own."""
+    sent_and_received(newcomer)
+    clients = ROOT / "docs" / "clients.md"
+    newcomer.save("story.py", story(clients, "boto3"))
+    newcomer.run("python story.py")
+    newcomer.saw(story(clients, "boto3 output"))
+
+
 async def test_why_a_message_is_a_dead_letter(newcomer: Reader, visitor: Visitor) -> None:
     """The console says why a message is in the dead-letter queue, and its button brings it back."""
     sent_and_received(newcomer)

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from questd.settings import Settings, variable
+from questd import promises
+from questd.settings import Settings, read, variable
 from tests.client import serving
 from tests.servers import running
 from tests.test_port import certify
@@ -137,6 +138,20 @@ def test_variables_of_the_containers_are_settings(file: str) -> None:
     named = set(re.findall(r"QUESTD_\w+", (ROOT / file).read_text()))
     assert named
     assert named <= {variable(name) for name in Settings.model_fields}
+
+
+def test_where_the_image_keeps_messages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The image keeps messages in its volume, or, as docker-compose.yml has it, in the Redis of QUESTD_REDIS_URL."""
+    for name in [name for name in os.environ if name.startswith("QUESTD_")]:
+        monkeypatch.delenv(name)
+    text = (ROOT / "Dockerfile").read_text()
+    for name, value in re.findall(r"^    ([A-Z_]+)=(\S+)", text, re.MULTILINE):
+        monkeypatch.setenv(name, value)
+    [volume] = re.findall(r"^VOLUME (\S+)", text, re.MULTILINE)
+    assert Path(volume) in read({}).data_dir.parents
+    [url] = re.findall(r"QUESTD_REDIS_URL: (\S+)", (ROOT / "docker-compose.yml").read_text())
+    monkeypatch.setenv("QUESTD_REDIS_URL", url)
+    promises.check(read({}))
 
 
 @pytest.mark.parametrize("secure", [False, True])

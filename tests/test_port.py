@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from questd.embedded import StartFailed
-from questd.port import address_of, bind, tls
+from questd.port import address_of, bind, check, tls
 from questd.settings import Settings
 from tests.boto import client_of
 from tests.client import serving
@@ -24,6 +24,14 @@ def test_a_port_is_taken_once() -> None:
     settings = Settings(port=free_port())
     with bind(settings), pytest.raises(StartFailed, match=f"port {settings.port}: Address already in use.*--port"):
         bind(settings)
+
+
+def test_one_port_for_two() -> None:
+    """Queues and console cannot have the same port, but for any free one: that is said, not that something uses it."""
+    with pytest.raises(StartFailed, match="--port and --console-port are both 9325: choose another"):
+        check(Settings(port=9325, console_port=9325))
+    check(Settings(port=0, console_port=0))
+    check(Settings(port=9325, console_port="off"))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a port cannot be held for a server")

@@ -1,5 +1,6 @@
 """What questd says at start of a Redis that may not keep what it is given."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from questd import library
 from questd.durability import CannotPromise, Durability
 from questd.promises import FOR_NOBODY, check, doubts, writes
-from questd.settings import BadSetting, Settings
+from questd.settings import BadSetting, Settings, flag, read
 from tests.servers import DEFAULT, RedisServer, free_port, running
 from tests.test_workers import serving
 from tests.waiting import until
@@ -107,7 +108,28 @@ def test_settings_that_do_not_fit_together(settings: dict[str, Any], says: str) 
     """What questd's own server cannot give is told by the settings alone."""
     with pytest.raises(BadSetting, match=says):
         check(Settings(**settings))
-    check(Settings(**settings | {"redis_url": "redis://host"}))
+    check(Settings(durability=settings["durability"], redis_url="redis://host"))
+
+
+@pytest.mark.parametrize(("name", "value"), [("ephemeral", True), ("maxmemory", "1gb"), ("data_dir", "data")])
+@pytest.mark.parametrize("way", ["flag", "variable", "file"])
+def test_settings_of_the_private_server(
+    name: str, value: object, way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What only questd's own server heeds is refused beside the URL of another, wherever it was set."""
+    file = tmp_path / "questd.toml"
+    file.write_text('redis_url = "redis://host"\n' + f"{name} = {json.dumps(value)}\n" * (way == "file"))
+    if way == "variable":
+        monkeypatch.setenv(f"QUESTD_{name.upper()}", str(value))
+    flags = {"config": str(file)} | ({name: value} if way == "flag" else {})
+    with pytest.raises(BadSetting, match=rf"heeds {flag(name)} \(QUESTD_{name.upper()}\), and --redis-url \("):
+        check(read(flags))
+
+
+def test_settings_that_say_nothing_of_a_private_server() -> None:
+    """The defaults, said in so many words or not, are no choice of a private server."""
+    check(Settings(redis_url="redis://host"))
+    check(Settings(redis_url="redis://host", ephemeral=False, maxmemory=None))
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,8 @@ from questd.pipeline import RedisUnavailable
 from questd.scheme import WrongScheme
 from tests.client import serving
 from tests.servers import RedisServer, free_port, running
+from tests.test_sentinel import answers, sentinel
+from tests.waiting import until
 
 CERTIFICATE = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=questd -addext subjectAltName=IP:127.0.0.1"
 
@@ -124,6 +126,40 @@ async def test_tls_where_it_is_not_asked_for(tls_url: str) -> None:
         WrongScheme, match=rf"with TLS only, it seems: use {tls_url.partition('//')[0].replace('+', '.')}//"
     ):
         await load(url)
+
+
+def ready(port: int) -> None:
+    """Wait for a Sentinel."""
+    with redis.Redis(port=port, protocol=2) as client:
+        until(lambda: answers(client, "SENTINEL", "MASTER", "main"))
+
+
+@pytest.mark.usefixtures("soon")
+async def test_sentinels_without_tls_and_a_primary_with(tls_url: str, tmp_path: Path) -> None:
+    """Where Sentinels speak as their URL says and their primary does not, the primary is named, and what to do."""
+    primary = int(tls_url.rpartition(":")[2])
+    with sentinel(tmp_path, primary) as port:
+        ready(port)
+        said = rf"name, 127\.0\.0\.1:{primary}, answers, but with TLS only, .* watch its port without TLS, or use "
+        with pytest.raises(WrongScheme, match=said):
+            await load(f"redis+sentinel://127.0.0.1:{port}/main")
+
+
+@pytest.mark.usefixtures("soon", "tls_url")
+async def test_sentinels_with_tls_and_a_primary_without(
+    redis_server: RedisServer, certificate: Path, tmp_path: Path
+) -> None:
+    """So it is the other way round, long before a connection fails."""
+    port = free_port()
+    files = {"cert-file": "cert", "key-file": "key", "ca-cert-file": "cert"}
+    lines = [f"tls-{name} {certificate}/{file}.pem" for name, file in files.items()]
+    binary = str(shutil.which("redis-server"))
+    with sentinel(tmp_path, redis_server.port, f"tls-port {port}", *lines, binary=binary) as plain:
+        ready(plain)
+        said = rf"name, 127\.0\.0\.1:{redis_server.port}, answers, but without TLS, .* watch its port with TLS, or use "
+        with pytest.raises(WrongScheme, match=said):
+            async with asyncio.timeout(5):
+                await load(known(f"rediss+sentinel://127.0.0.1:{port}/main", certificate))
 
 
 @pytest.mark.usefixtures("soon")

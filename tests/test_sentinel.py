@@ -55,14 +55,14 @@ def is_primary(server: RedisServer) -> bool:
 
 
 @contextlib.contextmanager
-def sentinel(directory: Path, primary: RedisServer, *more: str) -> Iterator[int]:
-    """Run a Sentinel for the length of the block, with more lines in its file; gives its port."""
+def sentinel(directory: Path, primary: int, *more: str, binary: str = DEFAULT) -> Iterator[int]:
+    """Run a Sentinel of a primary's port for the length of the block, with more lines in its file; gives its own."""
     port = free_port()
     file = directory / "sentinel.conf"
-    watch = {"monitor main": f"127.0.0.1 {primary.port} 1", "down-after-milliseconds main": SILENCE_MS}
+    watch = {"monitor main": f"127.0.0.1 {primary} 1", "down-after-milliseconds main": SILENCE_MS}
     lines = [f"sentinel {name} {value}" for name, value in (watch | {"failover-timeout main": 5000}).items()]
     file.write_text("\n".join([f"port {port}", "bind 127.0.0.1", f"dir {directory}", *lines, *more, ""]))
-    command = [DEFAULT, str(file), "--sentinel"]
+    command = [binary, str(file), "--sentinel"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
     try:
         yield port
@@ -78,7 +78,7 @@ def watched(tmp_path: Path) -> Iterator[Watched]:
         follow = ("--replicaof", f"127.0.0.1 {primary.port}")
         with running(DEFAULT, "--repl-diskless-sync-delay", "0", *follow) as replica, replica.client() as client:
             until(lambda: client.info("replication")["master_link_status"] == "up")
-            with sentinel(tmp_path, primary) as port, redis.Redis(port=port, protocol=2) as asked:
+            with sentinel(tmp_path, primary.port) as port, redis.Redis(port=port, protocol=2) as asked:
                 made = Watched(primary, replica, port, asked)
                 until(lambda: answers(asked, "SENTINEL", "REPLICAS", "main"))
                 yield made
@@ -202,7 +202,7 @@ async def test_users_of_their_own(tmp_path: Path) -> None:
     with running(DEFAULT) as primary, primary.client() as client:
         client.config_set("requirepass", "ofServers")
         client.auth("ofServers")
-        with sentinel(tmp_path, primary, "sentinel auth-pass main ofServers", "requirepass ofSentinels") as port:
+        with sentinel(tmp_path, primary.port, "sentinel auth-pass main ofServers", "requirepass ofSentinels") as port:
             url = f"redis+sentinel://:ofServers@127.0.0.1:{port}/main"
 
             async def loaded() -> bool:

@@ -23,7 +23,7 @@ TESTS = Path(__file__).parent
 ORDER = (
     "fixtures testing __main__ commands imports elasticmq goaws draft checkup mirror archive exchange upkeep listing lines client terminal entries backup workers loader declared descriptors worker crew restarts signals server console acts pages views charts history texts visits sessions metrics gauges port listener app surplus connection whole parser limits heads errand answer mischief aws_json aws_query access signatures actions extensions batches redrive permissions tables queues tags localstack peek receive batch_entries messages "
     "queue_attributes policies figures pause action facts members request mistakes namespaces together grants promises background relay registry library longpoll capacity "
-    "topology scheme cluster sentinel primaries message_attributes identifiers channel pipeline calls durability embedded allocator guard counts logs errors "
+    "scheme topology cluster sentinel primaries message_attributes identifiers channel pipeline calls durability embedded allocator guard counts logs errors "
     "settings source addresses wire toml"
 ).split()
 """A module imports only modules that stand further right."""

@@ -32,6 +32,10 @@ def refused(path: Path, content: str, **settings: Any) -> str:
             "[queues.orders]\nVisibilityTimeuot = 3",
             "FILE, line 2: [queues.orders] VisibilityTimeuot is no attribute to set (did you mean VisibilityTimeout?)",
         ),
+        (
+            "[queues.orders]\n\nworkers = 2",
+            "FILE, line 3: [queues.orders] workers is a setting, which has its line above the first table",
+        ),
         ("[queues.orders]\nQueueArn = 'a'", "FILE, line 2: [queues.orders] QueueArn is no attribute to set"),
         (
             "[queues.orders]\n\nVisibilityTimeout = 43201",

@@ -242,14 +242,25 @@ def test_a_signal_while_starting(tmp_path: Path) -> None:
         assert second.process.wait(6) == 0  # one that goes on waiting gives up in the end, with status 1
 
 
-def test_a_signal_while_loading(tmp_path: Path) -> None:
+def test_a_signal_while_loading() -> None:
     """A questd whose Redis does not answer yet ends at once when told to, with status 0."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"redis://127.0.0.1:{silent.getsockname()[1]}"
-        with starting("--redis-url", url, "--data-dir", str(tmp_path)) as questd:
+        with starting("--redis-url", url) as questd:
             until(lambda: questd.pids("load"))
             questd.process.terminate()
             assert questd.process.wait(6) == 0
+
+
+def test_nobody_reads_what_it_prints() -> None:
+    """A questd whose standard output is gone serves all the same, and logs it."""
+    with starting("--ephemeral") as questd:
+        assert questd.process.stdout
+        questd.process.stdout.close()
+        until(lambda: "standard output cannot be written: Broken pipe" in questd.errors.read_text())
+        questd.process.terminate()
+        assert questd.process.wait(6) == 0
+        assert "Traceback" not in questd.errors.read_text()
 
 
 def test_a_worker_that_never_works() -> None:
