@@ -309,11 +309,11 @@ async def test_each_primary_of_a_cluster_has_its_own() -> None:
 async def test_a_queue_that_has_moved_spoils_no_proof() -> None:
     """A write that came with one to a queue of another server is proved, though it went first and was refused."""
     with cluster(2, "--appendonly", "yes") as servers:
-        urls = [node.server.url for node in servers.primaries]
-        for url in urls:
-            await library.load(url, test_mode=False)
+        await library.load(servers.url, test_mode=False)
         here, there = (f"quest:{{{servers.name_at(place)}}}" for place in (0, 1))
-        pipeline = Pipeline(urls[0], durability=Durability("always", 1, frozenset({"quest_create"})))
+        pipeline = Pipeline(
+            servers.primaries[0].server.url, durability=Durability("always", 1, frozenset({"quest_create"}))
+        )
         try:
             await pipeline.connect()
             moved, *made = (

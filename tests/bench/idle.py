@@ -126,7 +126,7 @@ def starting(size: Size) -> Facts:
     for _ in range(size.starts):
         with started() as found:
             own.append(found.seconds)
-        with running(DEFAULT, "--appendonly", "yes") as redis, started("--redis-url", redis.url) as found:
+        with running(DEFAULT, "--appendonly", "yes") as redis, started(redis_url=redis.url) as found:
             there.append(found.seconds)
     return {"s to start, with its own server": median(own), "s to start, Redis running": median(there)}
 

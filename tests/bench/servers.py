@@ -149,11 +149,11 @@ class Started:
 
 
 @contextlib.contextmanager
-def started(*options: str) -> Iterator[Started]:
-    """Run a questd on a free port with an empty data directory."""
+def started(*options: str, redis_url: str | None = None) -> Iterator[Started]:
+    """Run a questd on a free port, with its private server in an empty data directory if no Redis is given."""
     with tempfile.TemporaryDirectory(prefix="questd-bench-") as directory:
-        command = [sys.executable, "-m", "questd", "serve", "--port", "0", "--data-dir", directory]
-        command += ["--console-port", "off", *options]
+        where = ["--redis-url", redis_url] if redis_url else ["--data-dir", directory]
+        command = [sys.executable, "-m", "questd", "serve", "--port", "0", "--console-port", "off", *where, *options]
         before = time.monotonic()
         with _talking(command) as (process, line):
             seconds = time.monotonic() - before
