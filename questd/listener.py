@@ -66,7 +66,7 @@ class Listener:
         for connection in self._shared.connections:
             if connection.idle:
                 connection.deadline = min(connection.deadline, latest)
-        while self._shared.connections or self._shared.arriving:
+        while self._shared.connections or self._shared.arriving:  # noqa: ASYNC110  # who fails to arrive does not tell
             await asyncio.sleep(LOOK_SECONDS)
 
     def _stop_accepting(self) -> None:

@@ -103,7 +103,7 @@ def _nothing(_: asyncio.StreamWriter) -> None:
         pytest.param(HELLO, _nothing, 0.3, id="too late"),
     ],
 )
-async def test_handshakes_are_connections(  # noqa: PLR0913, PLR0917  # what it is about, and fixtures
+async def test_handshakes_are_connections(  # noqa: PLR0917  # what it is about, and fixtures
     redis_server: RedisServer,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

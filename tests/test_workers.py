@@ -234,6 +234,26 @@ def test_a_dead_redis_is_replaced(tmp_path: Path, flag: str, victim: str) -> Non
         until(questd.lives)
 
 
+def test_sigkill_while_redis_is_away(tmp_path: Path) -> None:
+    """Who waits for the private Redis to come back ends with questd: `serving` sees that nothing is left."""
+    with serving("--data-dir", str(tmp_path / "data")) as questd:
+        (tmp_path / "data").rename(tmp_path / "away")
+        os.kill(questd.server_pid(), signal.SIGKILL)
+        until(lambda: len(questd.pids("load")) == 2)
+
+
+def test_a_redis_that_cannot_be_started_is_tried_again(tmp_path: Path) -> None:
+    """While the system does not let the private Redis start again, questd waits for it, and has it back."""
+    with serving("--data-dir", str(tmp_path / "data")) as questd:
+        (tmp_path / "data").rename(tmp_path / "away")
+        os.kill(questd.server_pid(), signal.SIGKILL)
+        until(lambda: questd.errors.read_text().count("cannot be started: ") >= 2)
+        (tmp_path / "away").rename(tmp_path / "data")
+        until(lambda: len(questd.pids("guard")) == 2)
+        until(questd.lives)
+        assert "Traceback" not in questd.errors.read_text()
+
+
 def test_a_signal_while_starting(tmp_path: Path) -> None:
     """A questd that waits for its data directory ends at once when told to, with status 0."""
     with serving("--data-dir", str(tmp_path)), starting("--data-dir", str(tmp_path)) as second:
