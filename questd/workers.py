@@ -268,8 +268,8 @@ class Supervisor:
                 os.close(self._embedded.lock)
             work()
             status = 0
-        except RedisUnavailable as error:  # it is tried again: nobody's mistake
-            log.error("process %d cannot begin: %s", os.getpid(), error)  # noqa: TRY400
+        except (RedisUnavailable, BadSetting, StartFailed) as error:  # it is tried again: nobody's mistake
+            log.error("process %d cannot begin: %s", os.getpid(), hidden(str(error)))  # noqa: TRY400
         except BaseException:
             log.exception("process %d failed", os.getpid())
         finally:

@@ -211,6 +211,19 @@ def test_a_worker_waits_for_redis() -> None:
         assert "Traceback" not in questd.errors.read_text()
 
 
+def test_a_worker_waits_for_its_keys(tmp_path: Path) -> None:
+    """A worker that begins while a file of its settings is gone is tried again too, until the file is back."""
+    keys = tmp_path / "keys.toml"
+    keys.touch(0o600)
+    with serving("--ephemeral", "--keys-file", str(keys)) as questd:
+        keys.rename(tmp_path / "away")
+        os.kill(questd.pids("serve")[0], signal.SIGKILL)
+        until(lambda: re.search(rf"process \d+ cannot begin: {keys}: .*No such file", questd.errors.read_text()))
+        (tmp_path / "away").rename(keys)
+        until(questd.lives)
+        assert "Traceback" not in questd.errors.read_text()
+
+
 @pytest.mark.parametrize(
     ("flag", "victim"), [("--ephemeral", "server"), ("--data-dir", "server"), ("--data-dir", "guard")]
 )
