@@ -12,6 +12,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, cast
+from weakref import WeakSet
 
 from questd.action import Questd
 from questd.answer import Answer
@@ -63,6 +64,8 @@ class Shared:
     kept: int = 0
     """Bytes of unfinished requests, large ones and unread answers of all connections: at most `limits.kept`."""
     connections: set["Connection"] = field(default_factory=set)
+    arriving: WeakSet["Connection"] = field(default_factory=WeakSet)
+    """Those whose TLS handshake is not over. Of one that fails nobody hears: hence they are weak."""
     draining: bool = False
     """Whether each connection ends with its next answer."""
 
@@ -104,6 +107,7 @@ class Connection(asyncio.Protocol):
         address = transport.get_extra_info("peername")
         self._peer = str(address[0]) if address else ""
         self._parser = Parser(self._limits, self._peer, self._line_up)
+        self._shared.arriving.discard(self)
         self._shared.connections.add(self)
         self.lost = self._loop.create_future()
         self._await_next()

@@ -151,7 +151,9 @@ class Embedded:
         return f"redis-cli -s {shlex.quote(str(self.socket_path))} · {kept}"
 
     def start(self) -> None:
-        """Start the server under its guard; `wait_until_ready` tells when it answers."""
+        """Start the server under its guard; `wait_until_ready` tells when it answers. Raises OSError."""
+        if self.data:
+            _write(self.data / "socket", f"{self.socket_path}\n")
         with self._log.open("ab") as output:
             if output.tell() > LOG_LIMIT:
                 output.truncate(0)
@@ -166,8 +168,6 @@ class Embedded:
                 env=os.environ | {"LC_ALL": "C"},  # Valkey 8 does not start in a locale that is not installed
             )
         log.debug("process %d started: guard of %s", self._guard.pid, self.server)
-        if self.data:
-            _write(self.data / "socket", f"{self.socket_path}\n")
 
     def _command(self) -> list[str]:
         options = {
@@ -203,7 +203,9 @@ class Embedded:
         return " | ".join(self._said().splitlines()[-3:]) or "it wrote nothing"
 
     def _said(self) -> str:
-        return self._log.read_bytes()[self._log_start :].decode(errors="replace")
+        with contextlib.suppress(OSError):  # its directory may be gone
+            return self._log.read_bytes()[self._log_start :].decode(errors="replace")
+        return ""
 
     def mend(self) -> None:
         """Have a server that found its file torn write it anew, or its next start does the first half of a function."""
@@ -279,12 +281,12 @@ def _private_directory() -> Path:
     raise StartFailed("no directory for the socket of the private Redis: set TMPDIR to one that can be written")
 
 
-def wait_until_ready(socket_path: Path) -> None:
+def wait_until_ready(socket_path: Path, pause: Callable[[float], None] = time.sleep) -> None:
     """Return when the server on `socket_path` answers and has read its data; log how far it is every 3 s."""
     shown = time.monotonic()
     with redis.Redis(unix_socket_path=str(socket_path), protocol=2, retry=Retry(NoBackoff(), 0)) as client:
         while (loaded := _percent_loaded(client)) != "100":
-            time.sleep(0.02)
+            pause(0.02)
             if time.monotonic() > shown + 3:
                 shown = time.monotonic()
                 log.info("the private Redis is reading its data: %s %%", loaded)

@@ -15,6 +15,9 @@ from questd.surplus import Surplus
 SWEEP_SECONDS = 1.0
 """How often connections are looked at: one timer for all of them, none for a request."""
 
+LOOK_SECONDS = 0.05
+"""How often a drain looks whether all connections have ended."""
+
 
 class Listener:
     """A listening socket and its connections."""
@@ -41,8 +44,12 @@ class Listener:
 
     def _protocol(self) -> Connection | Surplus:
         """Return what a new connection gets: it is served, or told that there is no room."""
-        there_is_room = len(self._shared.connections) < self._max_connections
-        return Connection(self._shared) if there_is_room else Surplus(self._surplus)
+        shared = self._shared
+        if len(shared.connections) + len(shared.arriving) >= self._max_connections:
+            return Surplus(self._surplus)
+        connection = Connection(shared)
+        shared.arriving.add(connection)
+        return connection
 
     def _end_the_late(self) -> None:
         loop = asyncio.get_running_loop()
@@ -59,8 +66,8 @@ class Listener:
         for connection in self._shared.connections:
             if connection.idle:
                 connection.deadline = min(connection.deadline, latest)
-        while self._shared.connections:
-            await asyncio.wait([connection.lost for connection in self._shared.connections])
+        while self._shared.connections or self._shared.arriving:  # noqa: ASYNC110  # who fails to arrive does not tell
+            await asyncio.sleep(LOOK_SECONDS)
 
     def _stop_accepting(self) -> None:
         if self._server:

@@ -108,7 +108,7 @@ class Settings(BaseSettings):
         description="URL of the Redis to use: redis://, rediss:// or unix://, redis+cluster:// or redis+sentinel://",
     )
     workers: int = Field(
-        default_factory=cores, ge=1, description="processes that answer requests, at least 1; one per core by default"
+        default_factory=cores, ge=1, le=512, description="processes that answer, 1 to 512; one per core by default"
     )
     front: Literal["listener", "aiohttp"] = Field(
         "listener",

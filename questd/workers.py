@@ -8,6 +8,7 @@ import contextlib
 import gc
 import logging
 import os
+import select
 import signal
 import socket
 import sys
@@ -107,7 +108,7 @@ class Supervisor:
         if self._settings.redis_url is None:
             self._embedded = Embedded(self._settings, self._lifeline, self._pause)
             self._settings = self._settings.model_copy(update={"redis_url": self._embedded.url})
-            self._embedded.start()
+            self._start_server(self._embedded)
         self._loader = self._fork(self._load)
         while True:
             if self._embedded:
@@ -142,14 +143,22 @@ class Supervisor:
 
     def _keep_server(self, embedded: Embedded) -> None:
         if embedded.ended():
-            problem = f"{embedded.server} ended: {embedded.last_words()}"
-            if not self._announced:
-                raise StartFailed(problem)
-            log.error("%s", problem)
-            self._restarts.died()
+            self._server_failed(f"{embedded.server} ended: {embedded.last_words()}")
         if self._restarts.start():
-            embedded.start()
+            self._start_server(embedded)
             self._loader = self._loader or self._fork(self._load)
+
+    def _start_server(self, embedded: Embedded) -> None:
+        try:
+            embedded.start()
+        except OSError as error:  # a full disk, no process to spare: that may pass
+            self._server_failed(f"{embedded.server} cannot be started: {error}")
+
+    def _server_failed(self, problem: str) -> None:
+        if not self._announced:
+            raise StartFailed(problem)
+        log.error("%s", problem)
+        self._restarts.died()
 
     def _follow_loader(self, loader: Forked) -> None:
         loader.look()
@@ -231,20 +240,21 @@ class Supervisor:
 
     def _fork(self, work: Callable[[int, Page], None]) -> Forked:
         page = self._counts.take()
-        report, write = os.pipe()
-        os.set_blocking(report, False)
+        pipe: tuple[int, ...] = ()
         try:
+            pipe = report, write = os.pipe()
+            os.set_blocking(report, False)
             with self._signals.held():
                 pid = os.fork()
                 if pid == 0:
                     self._become(partial(work, write, page))
         except OSError as error:  # what runs already goes on
             log.error("no process can be started: %s", error.strerror)  # noqa: TRY400  # nobody's mistake here
-            os.close(report)
+            for descriptor in pipe:
+                os.close(descriptor)
             page.end()
             return NEVER
-        finally:
-            os.close(write)
+        os.close(write)
         log.debug("process %d started: %s", pid, work.__name__.strip("_"))
         return Forked(pid, report, page.end)
 
@@ -258,8 +268,8 @@ class Supervisor:
                 os.close(self._embedded.lock)
             work()
             status = 0
-        except RedisUnavailable as error:  # it is tried again: nobody's mistake
-            log.error("process %d cannot begin: %s", os.getpid(), error)  # noqa: TRY400
+        except (RedisUnavailable, BadSetting, StartFailed) as error:  # it is tried again: nobody's mistake
+            log.error("process %d cannot begin: %s", os.getpid(), hidden(str(error)))  # noqa: TRY400
         except BaseException:
             log.exception("process %d failed", os.getpid())
         finally:
@@ -268,11 +278,16 @@ class Supervisor:
     def _load(self, report: int, _: Page) -> None:
         """Load the library into Redis, as soon as that answers."""
         if self._embedded:
-            wait_until_ready(self._embedded.socket_path)
+            wait_until_ready(self._embedded.socket_path, self._rest)
             self._embedded.mend()
         settings = self._next or self._settings
         loader.run(settings, report, private=self._embedded is not None)
         loader.declare(settings, report)
+
+    def _rest(self, seconds: float) -> None:
+        """Wait in the process that loads; without its supervisor there is nothing to wait for."""
+        if select.select([self._lifeline], [], [], seconds)[0]:
+            os._exit(1)
 
     def _declare(self, report: int, _: Page) -> None:
         """Make the queues that are declared in the configuration file."""

@@ -7,6 +7,7 @@ import itertools
 import json
 import re
 import socket
+import ssl
 from collections.abc import AsyncIterator
 from random import Random
 from typing import Any, cast
@@ -46,10 +47,12 @@ BODY_LIMIT = 8 * 1024
 
 
 @contextlib.asynccontextmanager
-async def connected(sqs: Sqs) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+async def connected(
+    sqs: Sqs, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     """Open a connection with nothing between the test and the wire."""
     host, _, port = sqs.url.removeprefix("http://").partition(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
+    reader, writer = await asyncio.open_connection(host, int(port), ssl=tls)
     try:
         yield reader, writer
     finally:

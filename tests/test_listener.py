@@ -1,14 +1,23 @@
 """The listener beside the aiohttp application: the same bytes; and how either ends."""
 
 import asyncio
+import contextlib
 import re
+import socket
+import ssl
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from questd import listener
 from tests.client import serving
 from tests.servers import RedisServer
 from tests.test_connection import CLOSE, connected, exchange, request
 from tests.test_longpoll import registered
+from tests.test_port import certify
+from tests.test_surplus import LIVE
+from tests.waiting import until_so
 
 FRONTS = ("listener", "aiohttp")
 
@@ -70,3 +79,60 @@ async def test_the_end(redis_server: RedisServer, front: str) -> None:
             await asyncio.wait_for(sqs.stop(), 3)
             assert await asyncio.wait_for(idle.read(), 1) == b""
             assert (await asyncio.wait_for(poll.read(), 1)).endswith(b"{}")
+
+
+HELLO = b"\x16\x03\x01\x02\x00"
+"""How the first message of a TLS handshake begins."""
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    writer.close()
+
+
+def _nothing(_: asyncio.StreamWriter) -> None:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("said", "end", "patience"),
+    [
+        pytest.param(LIVE, _nothing, 10, id="no TLS"),
+        pytest.param(HELLO, asyncio.StreamWriter.close, 10, id="closed"),
+        pytest.param(HELLO, _reset, 10, id="reset"),
+        pytest.param(HELLO, _nothing, 0.3, id="too late"),
+    ],
+)
+async def test_handshakes_are_connections(  # noqa: PLR0917  # what it is about, and fixtures
+    redis_server: RedisServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    said: bytes,
+    end: Callable[[asyncio.StreamWriter], None],
+    patience: float,
+) -> None:
+    """A TLS handshake that is not over takes up a connection, until it has failed in whatever way."""
+    monkeypatch.setattr(listener, "HEAD_SECONDS", patience)
+    certificate = certify(tmp_path)
+    trusting = ssl.create_default_context(cafile=certificate["tls_cert"])
+    async with serving(redis_server.url, max_connections=2, **certificate) as sqs, contextlib.AsyncExitStack() as stack:
+
+        async def statuses_of(count: int) -> list[bytes]:
+            async with contextlib.AsyncExitStack() as asking:
+                found = []
+                for _ in range(count):
+                    reader, writer = await asking.enter_async_context(connected(sqs, trusting))
+                    writer.write(LIVE)
+                    found.append((await reader.readline())[9:12])
+                return found
+
+        async def is_room() -> bool:
+            return await statuses_of(2) == [b"200", b"200"]
+
+        unfinished = [(await stack.enter_async_context(connected(sqs)))[1] for _ in range(2)]
+        assert await statuses_of(1) == [b"503"]
+        for writer in unfinished:
+            writer.write(said)
+            await asyncio.sleep(0)
+            end(writer)
+        await until_so(is_room)

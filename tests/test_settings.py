@@ -67,6 +67,7 @@ def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("port", "65536", "--port should be less than or equal to 65535, not '65536'"),
         ("workers", "0", "--workers should be greater than or equal to 1, not '0'"),
+        ("workers", "100000", "--workers should be less than or equal to 512, not '100000'"),
         ("host", "", "--host should have at least 1 character, not ''"),
         ("account", "12", "--account should be like 123456789012, not '12'"),
         ("account", "١٢٣٤٥٦٧٨٩٠١٢", "--account should be like 123456789012, not '١٢٣٤٥٦٧٨٩٠١٢'"),

@@ -3,9 +3,12 @@
 import asyncio
 import os
 import signal
+import socket
 import ssl
+import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -24,7 +27,7 @@ ASK = b"POST / HTTP/1.1\r\nHost: x\r\nX-Amz-Target: AmazonSQS.ListQueues\r\n\r\n
 
 
 def _address(questd: Questd) -> tuple[str, int]:
-    host, _, port = questd.address.removeprefix("http://").partition(":")
+    host, _, port = questd.address.partition("://")[2].partition(":")
     return host, int(port)
 
 
@@ -72,6 +75,36 @@ async def test_workers_are_replaced_under_load(front: str) -> None:
         writer.close()
         assert sum(map(alive, questd.pids("serve"))) == 2
         assert "ended with status" not in questd.errors.read_text()
+
+
+def test_a_handshake_is_finished(tmp_path: Path) -> None:
+    """A worker that is replaced finishes a TLS handshake that it has begun, and answers what comes of it."""
+    certificate = certify(tmp_path)
+    paths = [part for name, path in certificate.items() for part in (f"--{name.replace('_', '-')}", str(path))]
+    trusting = ssl.create_default_context(cafile=certificate["tls_cert"])
+    with serving("--ephemeral", *paths) as questd:
+        [old] = questd.pids("serve")
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        hello = trusting.wrap_bio(incoming, outgoing, server_hostname="localhost")
+        with pytest.raises(ssl.SSLWantReadError):
+            hello.do_handshake()
+        with socket.create_connection(_address(questd)) as client:
+            client.sendall(outgoing.read())
+            incoming.write(client.recv(65536))
+            questd.process.send_signal(signal.SIGUSR2)
+            until(lambda: f"worker {old} gives way" in questd.errors.read_text())
+            for _ in range(20):
+                assert alive(old)
+                time.sleep(0.02)
+            hello.do_handshake()
+            hello.write(ASK)
+            client.sendall(outgoing.read())
+            said = b""
+            while not said:
+                incoming.write(client.recv(65536))
+                with suppress(ssl.SSLWantReadError):
+                    said = hello.read()
+        assert statuses(said) == [200]
 
 
 def test_the_console_is_replaced() -> None:
@@ -216,16 +249,17 @@ def test_a_worker_that_does_not_start_replaces_nobody(tmp_path: Path) -> None:
         assert questd.lives()
 
 
-def test_no_process_can_be_started(tmp_path: Path) -> None:
-    """When the system has no process to spare, the workers that there are go on, and one that died comes back later."""
+@pytest.mark.parametrize("lacking", ["fork", "pipe"])
+def test_no_process_can_be_started(tmp_path: Path, lacking: str) -> None:
+    """When the system has nothing to spare, the workers that there are go on, and one that died comes back later."""
     full = tmp_path / "full"
     program = (
         "import os, sys; from questd import __main__\n"
-        "fork = os.fork\n"
+        f"given = os.{lacking}\n"
         "def limited():\n"
-        f"    if os.path.exists({str(full)!r}): raise BlockingIOError(11, 'no process to spare')\n"
-        "    return fork()\n"
-        "os.fork = limited; sys.exit(__main__.main())"
+        f"    if os.path.exists({str(full)!r}): raise OSError(11, 'nothing to spare')\n"
+        "    return given()\n"
+        f"os.{lacking} = limited; sys.exit(__main__.main())"
     )
     with serving("--ephemeral", "--workers", "2", command=("-c", program)) as questd:
         old = questd.pids("serve")
@@ -234,7 +268,7 @@ def test_no_process_can_be_started(tmp_path: Path) -> None:
         until(lambda: "no worker is replaced" in questd.errors.read_text())
         assert all(map(alive, old))
         os.kill(old[0], signal.SIGKILL)
-        until(lambda: questd.errors.read_text().count("no process can be started: no process to spare") >= 3)
+        until(lambda: questd.errors.read_text().count("no process can be started: nothing to spare") >= 3)
         assert questd.lives()
         full.unlink()
         until(lambda: sum(map(alive, questd.pids("serve"))) == 2, 10)

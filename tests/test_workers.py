@@ -211,6 +211,19 @@ def test_a_worker_waits_for_redis() -> None:
         assert "Traceback" not in questd.errors.read_text()
 
 
+def test_a_worker_waits_for_its_keys(tmp_path: Path) -> None:
+    """A worker that begins while a file of its settings is gone is tried again too, until the file is back."""
+    keys = tmp_path / "keys.toml"
+    keys.touch(0o600)
+    with serving("--ephemeral", "--keys-file", str(keys)) as questd:
+        keys.rename(tmp_path / "away")
+        os.kill(questd.pids("serve")[0], signal.SIGKILL)
+        until(lambda: re.search(rf"process \d+ cannot begin: {keys}: .*No such file", questd.errors.read_text()))
+        (tmp_path / "away").rename(keys)
+        until(questd.lives)
+        assert "Traceback" not in questd.errors.read_text()
+
+
 @pytest.mark.parametrize(
     ("flag", "victim"), [("--ephemeral", "server"), ("--data-dir", "server"), ("--data-dir", "guard")]
 )
@@ -232,6 +245,26 @@ def test_a_dead_redis_is_replaced(tmp_path: Path, flag: str, victim: str) -> Non
         until(answers)
         assert client.get("kept") == (b"1" if flag == "--data-dir" else None)
         until(questd.lives)
+
+
+def test_sigkill_while_redis_is_away(tmp_path: Path) -> None:
+    """Who waits for the private Redis to come back ends with questd: `serving` sees that nothing is left."""
+    with serving("--data-dir", str(tmp_path / "data")) as questd:
+        (tmp_path / "data").rename(tmp_path / "away")
+        os.kill(questd.server_pid(), signal.SIGKILL)
+        until(lambda: len(questd.pids("load")) == 2)
+
+
+def test_a_redis_that_cannot_be_started_is_tried_again(tmp_path: Path) -> None:
+    """While the system does not let the private Redis start again, questd waits for it, and has it back."""
+    with serving("--data-dir", str(tmp_path / "data")) as questd:
+        (tmp_path / "data").rename(tmp_path / "away")
+        os.kill(questd.server_pid(), signal.SIGKILL)
+        until(lambda: questd.errors.read_text().count("cannot be started: ") >= 2)
+        (tmp_path / "away").rename(tmp_path / "data")
+        until(lambda: len(questd.pids("guard")) == 2)
+        until(questd.lives)
+        assert "Traceback" not in questd.errors.read_text()
 
 
 def test_a_signal_while_starting(tmp_path: Path) -> None:

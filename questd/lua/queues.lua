@@ -85,6 +85,11 @@ register('quest_compare', {'no-writes'}, {each = {TEXT, TEXT}}, function(keys, a
   return 1
 end)
 
+-- Whether less than `wait_ms` have passed since a time, false for none. One to come is of a clock that has been put back.
+local function is_too_soon(t, since_ms, wait_ms)
+  return since_ms and t - since_ms >= 0 and t - since_ms < wait_ms
+end
+
 -- quest_create: make a queue; one that is there already must have the values given.
 -- KEYS  the queue
 -- ARGV  secret (random, hex), ms to wait after a queue of this name was deleted, MaximumMessageSize and
@@ -102,8 +107,7 @@ register('quest_create', {}, {TEXT, MS, NUMBER, SECONDS, each = {TEXT, TEXT}}, f
     compare(queue, fields)
     return 0
   end
-  local deleted_ms = redis.call('GET', queue .. ':deleted')
-  if deleted_ms and t < deleted_ms + wait_ms then fail('QueueDeletedRecently') end
+  if is_too_soon(t, redis.call('GET', queue .. ':deleted'), wait_ms) then fail('QueueDeletedRecently') end
   reach(queue)
 
   create(queue, secret, t, {'MaximumMessageSize', size, 'MessageRetentionPeriod', retention, unpack(fields)})
@@ -216,8 +220,9 @@ register('quest_purge', {'allow-oom'}, {MS}, function(keys, args)
   local queue, wait_ms = keys[1], args[1]
   local q = open(queue)
   local t = now()
-  local purged_ms = redis.call('HGET', queue, 'purged_ms')
-  if purged_ms and t < purged_ms + wait_ms then fail('PurgeQueueInProgress', string.match(name_of(queue), '[^/]*$')) end
+  if is_too_soon(t, redis.call('HGET', queue, 'purged_ms'), wait_ms) then
+    fail('PurgeQueueInProgress', string.match(name_of(queue), '[^/]*$'))
+  end
   reach(queue)
 
   empty(q, t)

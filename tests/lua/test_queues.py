@@ -206,6 +206,19 @@ def test_purge_too_soon(quest: Quest) -> None:
     assert quest.purge(wait_ms=0) == 1
 
 
+def test_the_clock_is_put_back(quest: Quest) -> None:
+    """A clock that was an hour ahead keeps nobody from purging a queue, or from making it again."""
+    quest.advance(3_600_000)
+    quest.create()
+    quest.purge()
+    quest.clock("freeze", START_MS)
+    assert quest.purge(wait_ms=60_000) == 1
+    quest.advance(3_600_000)
+    quest.call("quest_delete_queue", "orders")
+    quest.clock("freeze", START_MS)
+    assert quest.create() == 1
+
+
 def test_delete_queue(quest: Quest) -> None:
     """A deleted queue leaves its tombstone, which goes after a minute, and the names of those that name it."""
     quest.create("dead")
