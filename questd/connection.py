@@ -26,10 +26,12 @@ from questd.whole import request_of
 log = logging.getLogger(__name__)
 
 SLICE = 4096
-"""Bytes parsed at once, but for a body: a packet may hold thousands of requests."""
+"""Bytes parsed at once, but for a body: a packet may hold thousands of requests, or of chunks. Others have their turn
+after it."""
 
 PIPELINED = 8
-"""Requests of one connection that wait for their turn; beyond them nothing more is parsed."""
+"""Requests of one connection that wait for their turn; beyond them nothing more is parsed. So many that are answered at
+once are begun in one turn of the event loop."""
 
 IDLE_SECONDS = 75.0
 """How long a connection is kept without a request; SDKs close theirs earlier."""
@@ -96,6 +98,7 @@ class Connection(asyncio.Protocol):
         self._errand: Errand | None = None
         self._lingering: asyncio.TimerHandle | None = None
         self._going_on = False
+        self._has_turn = False  # whether it goes on in the next turn of the event loop
         self._is_full = False  # whether the client does not read
 
     # What the event loop tells.
@@ -115,7 +118,8 @@ class Connection(asyncio.Protocol):
     @property
     def idle(self) -> bool:
         """Whether nothing of a request has come, and all answers have gone."""
-        return not (self.answering or self._turns or self._begun or self._transport.get_write_buffer_size())
+        waits = self.answering or self._turns or self._begun or self._unparsed
+        return not (waits or self._transport.get_write_buffer_size())
 
     def end(self) -> None:
         """End it: an idle one in peace, any other whatever is going on."""
@@ -135,7 +139,7 @@ class Connection(asyncio.Protocol):
             self._parse_some(self._unparsed + data)
         else:
             self._parse(data)
-        if self._turns and not self.answering:
+        if self._turns or self._unparsed:
             self._go_on()
 
     def _has_room(self, size: int) -> bool:
@@ -181,6 +185,9 @@ class Connection(asyncio.Protocol):
         """Go on."""
         self._is_full = False
         self._keep(-self._unread)
+        if self._transport.is_closing():
+            return
+        self.deadline = math.inf
         if self._turns or self._unparsed:
             self._go_on()
         elif not (self.answering or self._over):
@@ -189,13 +196,11 @@ class Connection(asyncio.Protocol):
     # From bytes to turns.
 
     def _parse_some(self, data: bytes) -> None:
-        """Parse as far as there is room, and hear more only when all is parsed."""
-        view = memoryview(data)
+        """Parse a slice if there is room, and hear more only when all is parsed."""
         parsed = 0
-        while parsed < len(data) and len(self._turns) < PIPELINED and not self._over:
-            most = max(SLICE, self._parser.lacking)
-            self._parse(view[parsed : parsed + most])
-            parsed += most
+        if len(self._turns) < PIPELINED and not self._over:
+            parsed = max(SLICE, self._parser.lacking)
+            self._parse(memoryview(data)[:parsed])
         rest = b"" if self._over else data[parsed:]
         if bool(rest) != bool(self._unparsed):
             (self._transport.pause_reading if rest else self._transport.resume_reading)()
@@ -238,7 +243,7 @@ class Connection(asyncio.Protocol):
 
     def _await_rest(self, *, begun: bool) -> None:
         """Give the client time for the rest of its request, and leave to send it."""
-        if not begun:
+        if not begun or self.deadline == math.inf:  # another was answered meanwhile
             self._since = self._loop.time()
         parser = self._parser
         self.deadline = self._since + (_time_for(len(parser.body)) if parser.headed else HEAD_SECONDS)
@@ -250,21 +255,38 @@ class Connection(asyncio.Protocol):
     # From turns to answers.
 
     def _go_on(self) -> None:
-        """Begin with the next request, unless one is being answered or the client does not read."""
-        if self._going_on:
-            return  # an answer came at once
+        """Begin with what is next, unless one is being answered or the client does not read; not for too long."""
+        if self._going_on or self.answering or self._is_full:
+            return  # or an answer came at once
         self._going_on = True
-        while not (self.answering or self._is_full):
-            if self._unparsed and len(self._turns) < PIPELINED:
-                self._parse_some(self._unparsed)
-            if not self._turns:
-                break
+        if self._unparsed:
+            self._parse_some(self._unparsed)
+        for _ in range(min(PIPELINED, len(self._turns))):
             turn, self._keep_open = self._turns.popleft()
             if isinstance(turn, Answer):
                 self._refuse(turn)
             else:
                 self._begin(turn)
+            if self.answering or self._is_full or not self._turns:
+                break
         self._going_on = False
+        if self.answering or self._is_full:
+            return
+        if self._turns or self._unparsed:
+            self._go_on_in_turn()
+        elif self.deadline == math.inf and not self._over:
+            self._await_next()
+
+    def _go_on_in_turn(self) -> None:
+        """Go on when others had their turn: one client's requests that are answered at once kept a worker from all."""
+        if not self._has_turn:
+            self._has_turn = True
+            self._loop.call_soon(self._take_turn)
+
+    def _take_turn(self) -> None:
+        self._has_turn = False
+        if not self._transport.is_closing():
+            self._go_on()
 
     def _begin(self, request: Request) -> None:
         """Have a request answered."""

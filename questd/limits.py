@@ -41,6 +41,8 @@ class Limits:
         """Refuse what no body shall follow."""
         if len(headers) > self.headers:
             raise self._too_many()
+        if version not in {"1.0", "1.1"}:
+            raise refused(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "only HTTP/1.1 and HTTP/1.0 are spoken here")
         coding = headers.get("transfer-encoding")
         if coding and (version == "1.0" or coding.lower() != "chunked"):
             raise refused(HTTPStatus.NOT_IMPLEMENTED, "the only Transfer-Encoding is chunked, in HTTP/1.1")

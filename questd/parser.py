@@ -4,6 +4,7 @@ It knows HTTP and one request at a time; not whose turn it is, nor what others k
 where aiohttp's parser takes 7.
 """
 
+import re
 from collections.abc import Callable
 from http import HTTPStatus
 
@@ -12,6 +13,9 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from questd.heads import NAMES
 from questd.limits import Limits, Refused, refused
 from questd.request import Request
+
+HTTP_2 = re.compile("PRI|HTTP/2")
+"""In what httptools says of HTTP/2's preface."""
 
 
 class Parser:
@@ -44,7 +48,8 @@ class Parser:
         except HttpParserError as error:
             if isinstance(error.__context__, Refused):  # in no variable: that would keep it, with its frames
                 raise error.__context__ from None
-            raise refused(HTTPStatus.BAD_REQUEST, f"this is not HTTP: {error}") from None
+            why = "HTTP/2 is not spoken here" if HTTP_2.search(str(error)) else f"this is not HTTP: {error}"
+            raise refused(HTTPStatus.BAD_REQUEST, why) from None
         self.size += len(piece)
         if self.begun:
             self._limits.check_unfinished(self.size, self._filling, len(self.body))

@@ -8,7 +8,7 @@ import json
 import re
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from random import Random
 from typing import Any, cast
 
@@ -113,6 +113,32 @@ async def test_many_pipelined_requests(sqs: Sqs) -> None:
     many = request("ListQueues") * 2000
     raw = await exchange(sqs, many + request("ListQueues", more=CLOSE))
     assert raw.count(b"HTTP/1.1 200 OK") == 2001
+
+
+async def turns_during(work: Coroutine[Any, Any, bytes]) -> tuple[int, bytes]:
+    """Return how many turns of the event loop something takes, and what comes of it."""
+    task, turns = asyncio.create_task(work), 0
+    while not task.done():
+        turns += 1
+        await asyncio.sleep(0)
+    return turns, task.result()
+
+
+async def test_requests_answered_at_once_leave_others_their_turn(sqs: Sqs) -> None:
+    """However many requests one client has sent, a worker goes on with others after a few of them."""
+    flood = (b"GET /nothing HTTP/1.1\r\n" + HOST + b"\r\n") * 4000
+    turns, raw = await turns_during(exchange(sqs, flood + b"GET /nothing HTTP/1.1\r\n" + HOST + CLOSE + b"\r\n"))
+    assert statuses(raw) == [404] * 4001
+    assert turns > 4000 / connection.PIPELINED / 2
+
+
+async def test_small_chunks_leave_others_their_turn(redis_server: RedisServer) -> None:
+    """However small the chunks of a body are, a worker goes on with others after a slice of them."""
+    chunks = [b" "] * 200_000
+    async with serving(redis_server.url) as sqs:
+        turns, raw = await turns_during(exchange(sqs, chunked("ListQueues", *chunks, b"{}", more=CLOSE)))
+    assert statuses(raw) == [200]
+    assert turns > len(chunks) * len(b"1\r\n \r\n") / connection.SLICE / 2
 
 
 async def test_a_request_in_pieces(sqs: Sqs) -> None:
@@ -278,6 +304,8 @@ REFUSED = {
     b"post / HTTP/1.1\r\nHost: x\r\n\r\n": 400,
     b"BREW / HTTP/1.1\r\nHost: x\r\n\r\n": 400,
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n": 400,
+    b"POST / HTTP/2.0\r\nHost: x\r\n\r\n": 505,
+    b"POST / HTTP/0.9\r\nHost: x\r\n\r\n": 505,
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03": 400,
     b"GET / HTTP/1.1\r\nHost: x\r\n" + b"".join(b"X%d: y\r\n" % i for i in range(200)) + b"\r\n": 431,
     b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 80_000 + b"\r\n\r\n": 431,
@@ -656,7 +684,7 @@ async def test_strange_requests_over_a_socket(sqs: Sqs, chance: Random, caplog: 
             writer.write_eof()
             with contextlib.suppress(ConnectionResetError):
                 answers = await asyncio.wait_for(reader.read(), 5)
-                assert all(status < 500 or status == 501 for status in statuses(answers)), (raw, answers)
+                assert all(status < 500 or status in {501, 505} for status in statuses(answers)), (raw, answers)
                 assert not answers or answers.startswith(b"HTTP/1.1 ")
     assert (await sqs.ask("ListQueues")).status == 200
     assert not caplog.records, raw
