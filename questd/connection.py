@@ -67,7 +67,7 @@ class Shared:
     """Bytes of unfinished requests, large ones and unread answers of all connections: at most `limits.kept`."""
     connections: set["Connection"] = field(default_factory=set)
     arriving: WeakSet["Connection"] = field(default_factory=WeakSet)
-    """Those whose TLS handshake is not over. Of one that fails nobody hears: hence they are weak."""
+    """Those whose TLS handshake is not over. Of one that fails nobody hears, but uvloop then lets go of it: so weak."""
     draining: bool = False
     """Whether each connection ends with its next answer."""
 

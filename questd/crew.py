@@ -15,7 +15,7 @@ from questd.restarts import Restarts
 from questd.signals import DRAIN
 
 LONGEST_DRAIN = 30.0
-"""Seconds that a replaced process has to answer what it has; a long poll ends at once, so nothing takes that long."""
+"""Seconds that a replaced process has to answer what it has: long polls end at once, and few uploads take that long."""
 
 log = logging.getLogger(__name__)
 
