@@ -425,6 +425,7 @@ async def test_a_slow_reader_is_waited_for(redis_server: RedisServer) -> None:
 TIMES = [
     ("IDLE_SECONDS", b""),
     ("IDLE_SECONDS", request("ListQueues")),
+    ("IDLE_SECONDS", request("ListQueues") + b"\r\n" * connection.SLICE),
     ("HEAD_SECONDS", b"POST / HTT"),
     ("HEAD_SECONDS", request("ListQueues") + b"POST / HTTP/1.1\r\nX"),
     ("TRANSFER_SECONDS", request("ListQueues")[:-1]),
@@ -444,6 +445,18 @@ async def test_late_clients_are_ended(
         with contextlib.suppress(ConnectionResetError):
             await asyncio.wait_for(reader.read(), 5)
         assert reader.at_eof() or reader.exception()
+
+
+async def test_time_begins_with_what_is_unfinished(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request that came behind others has its own time, however long those took."""
+    monkeypatch.setattr("questd.listener.SWEEP_SECONDS", 0.02)
+    raw = chunked("ListQueues", *[b" "] * connection.SLICE, b"{}", more=CLOSE)
+    async with serving(redis_server.url) as sqs, connected(sqs) as (reader, writer):
+        writer.write(request("ListQueues") + raw[:-1])
+        await reader.readuntil(b"}")
+        await asyncio.sleep(0.1)
+        writer.write(raw[-1:])
+        assert statuses(await asyncio.wait_for(reader.read(), 5)) == [200]
 
 
 @pytest.mark.parametrize("more", [b"", CLOSE])
