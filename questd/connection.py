@@ -196,11 +196,14 @@ class Connection(asyncio.Protocol):
     # From bytes to turns.
 
     def _parse_some(self, data: bytes) -> None:
-        """Parse a slice if there is room, and hear more only when all is parsed."""
-        parsed = 0
+        """Parse a slice, and the body that begins in it, if there is room; hear more only when all is parsed."""
+        view, parsed = memoryview(data), 0
         if len(self._turns) < PIPELINED and not self._over:
             parsed = max(SLICE, self._parser.lacking)
-            self._parse(memoryview(data)[:parsed])
+            self._parse(view[:parsed])
+            if parsed < len(data) and not self._over and (lacking := self._parser.lacking) > 0:
+                self._parse(view[parsed : parsed + lacking])
+                parsed += lacking
         rest = b"" if self._over else data[parsed:]
         if bool(rest) != bool(self._unparsed):
             (self._transport.pause_reading if rest else self._transport.resume_reading)()

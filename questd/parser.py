@@ -56,7 +56,8 @@ class Parser:
 
     @property
     def lacking(self) -> int:
-        """How many bytes the body that has begun still lacks, as its head says: no request is among them."""
+        """How many bytes the body that has begun still lacks, as its head says: no request is among them. Not above 0
+        for one in chunks."""
         return int(self._headers.get("content-length", 0)) - len(self.body) if self.begun and self.headed else 0
 
     def close(self) -> None:
