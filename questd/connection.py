@@ -201,7 +201,7 @@ class Connection(asyncio.Protocol):
         if len(self._turns) < PIPELINED and not self._over:
             parsed = max(SLICE, self._parser.lacking)
             self._parse(view[:parsed])
-            if parsed < len(data) and not self._over and (lacking := self._parser.lacking) > 0:
+            if parsed < len(data) and not self._over and (lacking := self._parser.lacking):
                 self._parse(view[parsed : parsed + lacking])
                 parsed += lacking
         rest = b"" if self._over else data[parsed:]

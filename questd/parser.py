@@ -56,9 +56,9 @@ class Parser:
 
     @property
     def lacking(self) -> int:
-        """How many bytes the body that has begun still lacks, as its head says: no request is among them. Not above 0
-        for one in chunks."""
-        return int(self._headers.get("content-length", 0)) - len(self.body) if self.begun and self.headed else 0
+        """How many bytes the body that has begun still lacks, as its head says: no request is among them."""
+        length = self._headers.get("content-length") if self.begun and self.headed else None
+        return int(length) - len(self.body) if length else 0
 
     def close(self) -> None:
         """Let go of what refers to it, so that it is freed at once."""
