@@ -187,8 +187,8 @@ def test_fewer_before_they_are_ready(shell: Shell, tmp_path: Path) -> None:
     workers.keep()
     assert pids(workers) == [pid]
     heard.touch()
-    keep(workers, lambda: not alive(pid))
-    assert pids(workers) == []
+    keep(workers, lambda: pids(workers) == [])  # it may have ended a moment before its crew sees that
+    assert not alive(pid)
 
 
 def test_one_that_dies_while_it_is_replaced(shell: Shell, tmp_path: Path) -> None:
