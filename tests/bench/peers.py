@@ -221,7 +221,10 @@ def _wait_until_it_answers(server: Server, process: subprocess.Popen[bytes]) -> 
             try:
                 if server.ask("CreateQueue", {"QueueName": "hello"}, timeout=5).get("QueueUrl"):
                     return
-            except (Refused, OSError, ValueError) as error:
+            except OSError as error:  # it does not listen yet, and may by the next try: what it speaks is not known
+                said = error
+                break
+            except (Refused, ValueError) as error:
                 said = error
         time.sleep(0.1)
     raise Refused(f"it ended with {process.poll()}" if process.poll() is not None else f"it did not start: {said}")
